@@ -1,0 +1,85 @@
+"""Names of goldens, clones and their volumes: what is accepted, and how one is made from another."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable
+
+from moltfleet.model.errors import InvalidInput, NotFound
+
+# A name becomes the guest's host name (RFC 1123 label), a libvirt domain name and part of a volume name.
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+LONGEST_NAME = 48
+
+
+def check_name(name: str, *, what: str) -> str:
+    """Return ``name`` when it can name a ``what`` ("clone", "golden").
+
+    Raises: InvalidInput.
+    """
+    if not name:
+        raise InvalidInput(f"Name of the {what} is empty", hint="Example: crab-1.")
+    if len(name) > LONGEST_NAME:
+        raise InvalidInput(
+            f"Name of the {what} is longer than {LONGEST_NAME} characters: {printable(name)[:60]!r}"
+        )
+    if not _LABEL.fullmatch(name):
+        raise InvalidInput(
+            f"Name {printable(name)!r} is not a host name",
+            hint="Lower-case letters, digits and inner hyphens, such as crab-1.",
+        )
+    return name
+
+
+def printable(text: str, *, limit: int = 200) -> str:
+    """Make foreign text safe for a terminal: control characters out, length bounded (DESIGN D9)."""
+    return "".join(character if character.isprintable() else "?" for character in text[:limit])
+
+
+def printable_lines(text: str, *, limit: int = 4000) -> str:
+    """Make several lines of foreign text safe for a terminal; line breaks and tabs stay."""
+    kept = text[-limit:].replace("\r\n", "\n")
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in kept)
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` is a shell pattern rather than a name."""
+    return any(character in text for character in "*?[")
+
+
+def match_names(patterns: Iterable[str], known: Iterable[str], *, what: str) -> tuple[str, ...]:
+    """Expand names and shell patterns against the known names, in order, each once.
+
+    Raises: NotFound when one of them matches nothing.
+    """
+    available = sorted(known)
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        hits = (
+            fnmatch.filter(available, pattern)
+            if is_pattern(pattern)
+            else [n for n in available if n == pattern]
+        )
+        if not hits:
+            raise not_found(what, pattern, available)
+        chosen.update(dict.fromkeys(hits))
+    return tuple(chosen)
+
+
+def not_found(what: str, name: str, known: Iterable[str]) -> NotFound:
+    """Build the error for a name that does not exist, with what does."""
+    names = sorted(known)
+    listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    hint = f"There are: {listed}." if names else f"There is no {what} yet."
+    noun = "matches" if is_pattern(name) else "is named"
+    return NotFound(f"No {what} {noun} {printable(name)!r}", hint=hint)
+
+
+def next_name(stem: str, taken: Iterable[str]) -> str:
+    """Return ``stem-N`` with the smallest free N from 1."""
+    used = set(taken)
+    number = 1
+    while f"{stem}-{number}" in used:
+        number += 1
+    return f"{stem}-{number}"

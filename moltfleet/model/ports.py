@@ -1,0 +1,292 @@
+"""What operations need from the world, as Protocols; adapters implement them and fakes stand in for them.
+
+Every method may raise a :class:`~moltfleet.model.errors.MoltfleetError`; none raises a foreign library's error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from moltfleet.model.domain import CommandResult, Domain, DomainSpec, Endpoint, HostFacts
+from moltfleet.model.records import Attachment, Record
+from moltfleet.model.size import Size
+from moltfleet.model.volumes import Volume
+
+# Called with the bytes moved so far.
+OnBytes = Callable[[int], None]
+
+
+class Clock(Protocol):
+    """Time, injectable."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never jumps."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Step(Protocol):
+    """One visible step of an operation while it runs."""
+
+    def detail(self, text: str) -> None:
+        """Say what exactly is being waited for."""
+
+    def advance(self, done: float, total: float) -> None:
+        """Say how far it is, in any unit."""
+
+
+class Progress(Protocol):
+    """What a person sees while waiting."""
+
+    def step(self, title: str, *, timeout_s: float | None = None) -> AbstractContextManager[Step]:
+        """Show ``title`` until the context ends, with its duration or its deadline."""
+
+    def warn(self, text: str, *, hint: str | None = None) -> None:
+        """Say once that something went on despite a flaw."""
+
+    def say(self, text: str) -> None:
+        """Say a line that is not a result (what was repaired, what was chosen)."""
+
+
+class Storage(Protocol):
+    """Our storage pool. All names are volume names in it."""
+
+    def volumes(self) -> tuple[Volume, ...]:
+        """All volumes, as far as libvirt knows them."""
+
+    def refresh(self) -> None:
+        """Make libvirt look at the directory again; retried while a build runs."""
+
+    def find(self, name: str) -> Volume | None:
+        """Look one volume up, after a refresh when it is unknown."""
+
+    def get(self, name: str) -> Volume:
+        """As :meth:`find`. Raises: NotFound."""
+
+    def path_of(self, name: str) -> str:
+        """The path a volume of this name has or would have."""
+
+    def create_overlay(self, name: str, *, backing: str, capacity: Size | None = None) -> Volume:
+        """Create a qcow2 overlay (compat 1.1) on ``backing``. Raises: AlreadyExists, NoSpace, InvalidInput when smaller."""
+
+    def create_empty(self, name: str, *, capacity: Size, format: str, private: bool = False) -> Volume:
+        """Create a volume; ``private`` gives mode 0600. Raises: AlreadyExists, NoSpace."""
+
+    def upload(self, name: str, source: BinaryIO, *, length: int, on_bytes: OnBytes | None = None) -> None:
+        """Fill a volume through a stream."""
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """Read a small volume's content up to ``limit`` bytes."""
+
+    def copy_flat(self, source: str, target: str, *, on_bytes: OnBytes | None = None) -> Volume:
+        """Copy ``source`` with its whole backing chain into one standalone qcow2 volume."""
+
+    def delete(self, name: str) -> bool:
+        """Delete a volume that nothing stands on; False when it was already gone.
+
+        The one deletion guard (DESIGN D1): refuses while a volume, a domain (active or inactive) or a save image
+        other than its owner's record names it. Raises: InUse.
+        """
+
+    def free_space(self) -> Size:
+        """What the pool's file system still has."""
+
+
+class Hypervisor(Protocol):
+    """Domains, host facts and save images."""
+
+    def host(self) -> HostFacts:
+        """What the host is."""
+
+    def domains(self) -> tuple[Domain, ...]:
+        """All domains, ours and foreign, without waiting behind a running job."""
+
+    def find(self, name: str) -> Domain | None:
+        """Look one domain up."""
+
+    def get(self, name: str) -> Domain:
+        """As :meth:`find`. Raises: NotFound."""
+
+    def define(self, spec: DomainSpec) -> None:
+        """Define a new domain. Raises: AlreadyExists."""
+
+    def write_record(self, name: str, record: Record) -> None:
+        """Replace our metadata in the persistent configuration."""
+
+    def set_disk(self, name: str, volume: str) -> None:
+        """Point the inactive definition's first disk at ``volume``, every backingStore removed (D5a)."""
+
+    def start(self, name: str) -> None:
+        """Cold start; a managed-save image is removed first."""
+
+    def destroy(self, name: str) -> None:
+        """Cut power; a stopped domain is fine."""
+
+    def request_shutdown(self, name: str) -> str:
+        """Ask the guest to power off, by agent, else ACPI; returns which ("agent", "acpi")."""
+
+    def undefine(self, name: str) -> None:
+        """Remove the definition with managed save, NVRAM and snapshot metadata."""
+
+    def save(self, name: str, ram: str) -> None:
+        """Save RAM and device state into the new volume ``ram``; the domain ends shut off."""
+
+    def restore(self, name: str, ram: str, *, disk: str, record: Record) -> None:
+        """Restore ``ram`` with the first disk on ``disk`` and the current record; managed save is removed first."""
+
+    def freeze_disk(self, name: str, overlay: str) -> None:
+        """Let a running domain go on from the existing ``overlay``, file systems quiesced, no libvirt snapshot left."""
+
+    def live_chain(self, name: str) -> tuple[str, ...]:
+        """Paths of the running domain's first disk, active image first, base last."""
+
+    def fingerprint(self, name: str) -> str:
+        """What must be equal for a saved state to be restored, as stable JSON text (D6)."""
+
+    def snapshot_names(self, name: str) -> tuple[str, ...]:
+        """Snapshots that somebody made of the domain."""
+
+    def discard_snapshots(self, name: str) -> None:
+        """Drop the metadata of all snapshots."""
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        """IPv4 addresses by DHCP lease, then by agent."""
+
+    def agent_answers(self, name: str) -> bool:
+        """Whether the guest agent answers right now."""
+
+    def agent_run(
+        self, name: str, argv: Sequence[str], *, input: bytes = b"", timeout_s: float, limit: int = 65536
+    ) -> CommandResult:
+        """Run a program by guest agent. Raises: GuestUnreachable, DeadlinePassed."""
+
+    def authorize_key(self, name: str, user: str, public_key: str) -> None:
+        """Add a public SSH key for a guest user by guest agent. Raises: GuestUnreachable."""
+
+
+class Networks(Protocol):
+    """Where clones are attached."""
+
+    def attach(self, kind: str, name: str, *, taken: Sequence[Attachment]) -> Attachment:
+        """Choose a slot (MAC, address, port) that is not in ``taken``; defines our network on first use.
+
+        Raises: NoCapacity when all addresses are taken, NotFound for an unknown libvirt network.
+        """
+
+
+class Locks(Protocol):
+    """Locks that every user of the same libvirt sees; they die with their process."""
+
+    def hold(self, name: str, *, verb: str, wait_s: float = 0.0) -> AbstractContextManager[None]:
+        """Hold lock ``name``. Raises: Busy, which names the holder and what it does."""
+
+    def is_held(self, name: str) -> bool:
+        """Whether somebody (another process or thread) holds it now."""
+
+
+class GuestSession(Protocol):
+    """An open SSH login."""
+
+    def run(
+        self, command: str, *, input: bytes = b"", timeout_s: float = 60.0, limit: int = 1 << 20
+    ) -> CommandResult:
+        """Run a shell command, output cut at ``limit`` bytes each. Raises: DeadlinePassed, GuestUnreachable."""
+
+    def stream(
+        self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]
+    ) -> int:
+        """Run a shell command, handing output on as it comes; returns the exit status (128+n for a signal)."""
+
+    def put(self, local: Path, remote: str, *, on_bytes: OnBytes | None = None) -> None:
+        """Copy a file or directory into the guest (SFTP)."""
+
+    def get(self, remote: str, local: Path, *, on_bytes: OnBytes | None = None) -> None:
+        """Copy a file or directory out of the guest (SFTP); never writes outside ``local`` (D9)."""
+
+    def write(self, remote: str, content: bytes, *, mode: int = 0o644) -> None:
+        """Write one small file."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Guests(Protocol):
+    """SSH into guests."""
+
+    def banner(self, endpoint: Endpoint, *, timeout_s: float) -> str | None:
+        """The SSH identification line, read without logging in; None when nothing answers in time."""
+
+    def login(self, endpoint: Endpoint, *, timeout_s: float) -> AbstractContextManager[GuestSession]:
+        """Log in with the one fleet key, strictly checking the pinned host keys.
+
+        Raises: LoginRefused, HostKeyChanged, GuestUnreachable, DeadlinePassed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeyPair:
+    """A guest's SSH host key: the OpenSSH private key text, and the public line "type base64"."""
+
+    private: str
+    public: str
+
+
+class Keys(Protocol):
+    """Keys on this machine."""
+
+    def fleet_public_key(self) -> str:
+        """The public line of the fleet key, made on first use."""
+
+    def user_public_keys(self) -> tuple[str, ...]:
+        """The user's own public keys that go into clones beside the fleet key."""
+
+    def new_host_key(self) -> HostKeyPair:
+        """Generate an Ed25519 host key for a guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSpec:
+    """What a NoCloud seed says. ``user_data`` are ready MIME parts or documents, in order of merging."""
+
+    instance_id: str
+    hostname: str
+    user_data: bytes
+    mac: str
+    static_network: bool = True
+
+
+class Seeds(Protocol):
+    """NoCloud seed images."""
+
+    def build(self, spec: SeedSpec) -> bytes:
+        """Return an ISO 9660 image labelled ``cidata``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """A base image on this machine. ``format`` is detected from the content; ``origin`` says where it is from."""
+
+    path: Path
+    format: str
+    virtual_size: Size
+    sha256: str
+    origin: str
+    verified_by: str
+
+
+class Images(Protocol):
+    """Base images by catalogue name, URL or path."""
+
+    def fetch(self, source: str, *, sha256: str | None = None) -> SourceImage:
+        """Bring ``source`` onto this machine, verified and cached.
+
+        Raises: NotFound, InvalidInput (not a disk image, truncated), ChecksumMismatch, ToolFailed (download).
+        """

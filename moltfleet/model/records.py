@@ -1,0 +1,176 @@
+"""What moltfleet writes into a domain's metadata: the only state there is beside libvirt's own (DESIGN D2).
+
+A record lists every volume that belongs to its domain, so that each file of the pool is explained by somebody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from moltfleet.model.volumes import Stamp
+
+
+class Phase(StrEnum):
+    """How far a clone has come."""
+
+    CREATING = "creating"
+    DEFINED = "defined"
+    READY = "ready"
+
+
+class Verb(StrEnum):
+    """An operation that leaves a journal entry while it runs."""
+
+    CLEAN = "clean"
+    MOLT = "molt"
+    UNDO = "undo"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The journal of an unfinished operation. ``target`` is the new top layer, ``source`` the one before it."""
+
+    verb: Verb
+    target: str
+    source: str
+    started_at: str
+    keep: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CleanPoint:
+    """The frozen state that a molt goes back to. ``stamps`` are all frozen layers above the golden, top first.
+
+    ``ram`` is None for a cold clean point; ``fingerprint`` is the text that must still hold for a restore (D6).
+    """
+
+    stamps: tuple[Stamp, ...]
+    taken_at: str
+    ram: str | None = None
+    ram_generation: int = 0
+    fingerprint: str | None = None
+    nonce: str | None = None
+    boot_id: str | None = None
+    failures: int = 0
+
+    @property
+    def volume(self) -> str:
+        """The layer that overlays are made on."""
+        return self.stamps[0].volume
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A replaced overlay that still has its data: shed (``label`` None) or kept under a name."""
+
+    volume: str
+    replaced_at: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """How a clone is attached to a network.
+
+    ``kind`` is "moltfleet", "libvirt" or "user"; ``name`` the libvirt network (empty for "user").
+    ``address`` is known beforehand only on our own network; ``ssh_port`` is the forwarded loopback port of "user".
+    """
+
+    kind: str
+    name: str
+    mac: str
+    address: str | None = None
+    ssh_port: int = 22
+
+
+@dataclass(frozen=True, slots=True)
+class CloneRecord:
+    """A clone. ``host_keys`` are the public SSH host keys, one "type base64" each; ``top`` is the writable layer."""
+
+    golden: str
+    generation: int
+    golden_volume: str
+    phase: Phase
+    linked: bool
+    user: str
+    attachment: Attachment
+    instance_id: str
+    host_keys: tuple[str, ...]
+    seed: str
+    top: str
+    created_at: str
+    next_number: int = 1
+    clean: CleanPoint | None = None
+    shed: Layer | None = None
+    kept: tuple[Layer, ...] = ()
+    pending: Pending | None = None
+    probe: bool = False
+
+    def volumes(self) -> frozenset[str]:
+        """Every volume that is this clone's own: layers, seed, RAM image, and what an unfinished act may have made."""
+        own = {self.seed, self.top}
+        if self.clean:
+            own |= {stamp.volume for stamp in self.clean.stamps} | (
+                {self.clean.ram} if self.clean.ram else set()
+            )
+        if self.shed:
+            own.add(self.shed.volume)
+        own |= {layer.volume for layer in self.kept}
+        if self.pending:
+            own |= {self.pending.target, self.pending.source}
+        return frozenset(own - {self.golden_volume, ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A published, sealed image of a golden. Sizes are bytes; ``idle_memory`` is what the guest used when idle."""
+
+    number: int
+    volume: str
+    manifest: str
+    built_at: str
+    capacity: int
+    idle_memory: int
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRecord:
+    """A golden and its generations, oldest first; the defaults apply to its clones."""
+
+    profile: str
+    source: str
+    user: str
+    memory: int
+    vcpus: int
+    disk: int
+    generations: tuple[Generation, ...]
+
+    @property
+    def latest(self) -> Generation:
+        """The generation that new clones stand on."""
+        return self.generations[-1]
+
+    def volumes(self) -> frozenset[str]:
+        """Every volume that is this golden's own."""
+        return frozenset(v for g in self.generations for v in (g.volume, g.manifest))
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """A golden build under way: a scratch domain that the next build, or any changing command, may take away."""
+
+    golden: str
+    attachment: Attachment
+    host_keys: tuple[str, ...]
+    started_at: str
+    scratch: tuple[str, ...] = field(default=())
+
+    def volumes(self) -> frozenset[str]:
+        """Every volume that goes with the scratch domain."""
+        return frozenset(self.scratch)
+
+
+Record = CloneRecord | GoldenRecord | BuildRecord

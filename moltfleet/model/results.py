@@ -1,0 +1,84 @@
+"""What operations give back, in the shape that tables and JSON are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from moltfleet.model.domain import DomainState, Endpoint
+from moltfleet.model.errors import ExitCode, MoltfleetError
+from moltfleet.model.size import Size
+
+
+@dataclass(frozen=True, slots=True)
+class CloneView:
+    """A clone as ``list`` shows it. ``warm`` is "warm", "cold", "stale" or "none"; ``health`` one word."""
+
+    name: str
+    golden: str
+    generation: int
+    latest_generation: int | None
+    state: DomainState
+    endpoint: Endpoint | None
+    memory: Size
+    vcpus: int
+    disk_allocation: Size
+    warm: str
+    health: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActResult:
+    """What became of one clone under a command. ``outcome`` is a past participle, "unchanged" or "failed"."""
+
+    clone: str
+    outcome: str
+    detail: str = ""
+    seconds: float = 0.0
+    error: MoltfleetError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MoltSeconds:
+    """Where the time of a molt went, in seconds; ``total`` also holds what no phase names."""
+
+    total: float = 0.0
+    overlay: float = 0.0
+    destroy: float = 0.0
+    restore: float = 0.0
+    ready: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MoltResult:
+    """One clone's molt. ``mode`` is "warm" or "cold"; ``reason`` says why it was cold or why it failed."""
+
+    clone: str
+    outcome: str
+    mode: str
+    reason: str = ""
+    kept: str | None = None
+    seconds: MoltSeconds = field(default_factory=MoltSeconds)
+    error: MoltfleetError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenView:
+    """A golden as ``golden list`` shows it. ``clones`` stand on any of its generations."""
+
+    name: str
+    profile: str
+    source: str
+    generation: int
+    generations: tuple[int, ...]
+    built_at: str
+    allocation: Size
+    clones: tuple[str, ...]
+
+
+def common_exit_code(errors: list[MoltfleetError], *, targets: int) -> ExitCode:
+    """One target: its own code; several: the common one, else 1 (DESIGN §4)."""
+    if not errors:
+        return ExitCode.OK
+    codes = {error.exit_code for error in errors}
+    everyone = len(errors) == targets
+    return codes.pop() if len(codes) == 1 and (targets == 1 or everyone) else ExitCode.FAILED

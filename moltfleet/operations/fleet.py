@@ -1,0 +1,39 @@
+"""The bundle of ports and settings that every operation is a function of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moltfleet.model.ports import (
+    Clock,
+    Guests,
+    Hypervisor,
+    Images,
+    Keys,
+    Locks,
+    Networks,
+    Progress,
+    Seeds,
+    Storage,
+)
+
+if TYPE_CHECKING:
+    from moltfleet.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything an operation may touch."""
+
+    config: Config
+    hypervisor: Hypervisor
+    storage: Storage
+    networks: Networks
+    locks: Locks
+    guests: Guests
+    keys: Keys
+    seeds: Seeds
+    images: Images
+    clock: Clock
+    progress: Progress
