@@ -56,9 +56,7 @@ class Domain:
     @property
     def is_scratch(self) -> bool:
         """Whether it exists only while a golden is built."""
-        return isinstance(self.record, BuildRecord) or (
-            isinstance(self.record, CloneRecord) and self.record.probe
-        )
+        return isinstance(self.record, BuildRecord) or (isinstance(self.record, CloneRecord) and self.record.probe)
 
 
 class VirtType(StrEnum):

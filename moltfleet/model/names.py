@@ -21,9 +21,7 @@ def check_name(name: str, *, what: str) -> str:
     if not name:
         raise InvalidInput(f"Name of the {what} is empty", hint="Example: crab-1.")
     if len(name) > LONGEST_NAME:
-        raise InvalidInput(
-            f"Name of the {what} is longer than {LONGEST_NAME} characters: {printable(name)[:60]!r}"
-        )
+        raise InvalidInput(f"Name of the {what} is longer than {LONGEST_NAME} characters: {printable(name)[:60]!r}")
     if not _LABEL.fullmatch(name):
         raise InvalidInput(
             f"Name {printable(name)!r} is not a host name",
@@ -56,11 +54,7 @@ def match_names(patterns: Iterable[str], known: Iterable[str], *, what: str) -> 
     available = sorted(known)
     chosen: dict[str, None] = {}
     for pattern in patterns:
-        hits = (
-            fnmatch.filter(available, pattern)
-            if is_pattern(pattern)
-            else [n for n in available if n == pattern]
-        )
+        hits = fnmatch.filter(available, pattern) if is_pattern(pattern) else [n for n in available if n == pattern]
         if not hits:
             raise not_found(what, pattern, available)
         chosen.update(dict.fromkeys(hits))

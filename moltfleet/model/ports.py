@@ -195,14 +195,10 @@ class Locks(Protocol):
 class GuestSession(Protocol):
     """An open SSH login."""
 
-    def run(
-        self, command: str, *, input: bytes = b"", timeout_s: float = 60.0, limit: int = 1 << 20
-    ) -> CommandResult:
+    def run(self, command: str, *, input: bytes = b"", timeout_s: float = 60.0, limit: int = 1 << 20) -> CommandResult:
         """Run a shell command, output cut at ``limit`` bytes each. Raises: DeadlinePassed, GuestUnreachable."""
 
-    def stream(
-        self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]
-    ) -> int:
+    def stream(self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]) -> int:
         """Run a shell command, handing output on as it comes; returns the exit status (128+n for a signal)."""
 
     def put(self, local: Path, remote: str, *, on_bytes: OnBytes | None = None) -> None:

@@ -112,9 +112,7 @@ class CloneRecord:
         """Every volume that is this clone's own: layers, seed, RAM image, and what an unfinished act may have made."""
         own = {self.seed, self.top}
         if self.clean:
-            own |= {stamp.volume for stamp in self.clean.stamps} | (
-                {self.clean.ram} if self.clean.ram else set()
-            )
+            own |= {stamp.volume for stamp in self.clean.stamps} | ({self.clean.ram} if self.clean.ram else set())
         if self.shed:
             own.add(self.shed.volume)
         own |= {layer.volume for layer in self.kept}

@@ -36,14 +36,10 @@ class Size:
                 hint="Example: 12G, 512M, or 12288 for MiB.",
             )
         if match["number"].replace(".", "").strip("0") == "" or len(match["number"]) > 20:
-            raise InvalidInput(
-                f"Size {text!r} is not a usable amount", hint="Example: 12G, 512M, or 12288 for MiB."
-            )
+            raise InvalidInput(f"Size {text!r} is not a usable amount", hint="Example: 12G, 512M, or 12288 for MiB.")
         size = cls(int(float(match["number"]) * _UNITS[match["unit"].lower()]))
         if not 0 < size.bytes <= _LARGEST:
-            raise InvalidInput(
-                f"Size {text!r} is not a usable amount", hint="Example: 12G, 512M, or 12288 for MiB."
-            )
+            raise InvalidInput(f"Size {text!r} is not a usable amount", hint="Example: 12G, 512M, or 12288 for MiB.")
         return size
 
     @classmethod
@@ -81,10 +77,6 @@ class Size:
         value = float(self.bytes)
         for unit in ("B", "KiB", "MiB", "GiB"):
             if value < 1024:
-                return (
-                    f"{value:.1f}".rstrip("0").rstrip(".") + f" {unit}"
-                    if value < 100
-                    else f"{value:.0f} {unit}"
-                )
+                return f"{value:.1f}".rstrip("0").rstrip(".") + f" {unit}" if value < 100 else f"{value:.0f} {unit}"
             value /= 1024
         return f"{value:.1f} TiB"
