@@ -1,0 +1,77 @@
+"""What a user asks of an operation, parsed and typed. None always means: as the golden or the config says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moltfleet.model.recipe import CloudConfig, Script
+from moltfleet.model.size import Size
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """Clones to make of ``golden``. Without ``name`` they are called GOLDEN-N, with ``count`` over 1 NAME-N.
+
+    ``network`` is "moltfleet", "user" or a libvirt network's name; ``user_keys`` are public key lines that go in
+    beside the fleet key, None for the configured ones.
+    """
+
+    golden: str
+    name: str | None = None
+    count: int = 1
+    linked: bool = True
+    memory: Size | None = None
+    vcpus: int | None = None
+    disk: Size | None = None
+    start: bool = True
+    warm: bool = True
+    network: str | None = None
+    user_keys: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """A golden to build. ``image`` is a catalogue name, URL, local path or ``volume:NAME``.
+
+    ``user_data``, ``scripts``, ``packages`` and the requirements come on top of the profile's, in the given order.
+    """
+
+    name: str
+    image: str
+    sha256: str | None = None
+    profile: str | None = None
+    user_data: tuple[CloudConfig, ...] = ()
+    scripts: tuple[Script, ...] = ()
+    packages: tuple[str, ...] = ()
+    memory: Size | None = None
+    vcpus: int | None = None
+    disk: Size | None = None
+    user: str | None = None
+    required_commands: tuple[str, ...] = ()
+    required_services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """How to stop: ``now`` cuts power at once; else the guest is asked, and power is cut after ``timeout_s``.
+
+    ``timeout_s`` None is the configured ``timeouts.shutdown``.
+    """
+
+    now: bool = False
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MoltRequest:
+    """How to molt. ``cold`` boots instead of restoring RAM.
+
+    ``keep`` names the replaced layer, "" lets moltfleet name it, None sheds it. ``jobs`` None is the configured
+    number; ``wait_s`` is how long a clone's lock is waited for; ``discard_snapshots`` drops snapshots of other hands.
+    """
+
+    cold: bool = False
+    keep: str | None = None
+    jobs: int | None = None
+    wait_s: float = 0.0
+    discard_snapshots: bool = False
