@@ -1,0 +1,1 @@
+"""Build bootable disk images from Debian packages; download nothing but through apt."""
