@@ -36,8 +36,11 @@ auth_unix_rw = "none"
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 """
 QEMU_SETTINGS = """
-# --- lab: no AppArmor or SELinux profile knows these paths ---
+# --- lab ---
+# No AppArmor or SELinux profile knows these paths.
 security_driver = "none"
+# libvirt 9.0 cannot carry the mount that covers /dev/kvm into a private /dev ("Unable to move ... mount").
+namespaces = []
 """
 
 
@@ -66,7 +69,7 @@ def require_packages() -> None:
 
 def prepare_files(place: Place) -> None:
     """Make the lab's files where they do not exist; keep those of a lab that was crashed."""
-    for folder in ("var-lib-libvirt", "cache", "home", "log/libvirt", "www"):
+    for folder in ("var-lib-libvirt", "cache", "home", "log/libvirt/qemu", "www"):
         (place.base / folder).mkdir(parents=True, exist_ok=True)
     if not (place.base / "etc-libvirt").exists():
         copy_configuration(place.base / "etc-libvirt")
