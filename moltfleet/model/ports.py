@@ -89,11 +89,12 @@ class Storage(Protocol):
     def copy_flat(self, source: str, target: str, *, on_bytes: OnBytes | None = None) -> Volume:
         """Copy ``source`` with its whole backing chain into one standalone qcow2 volume."""
 
-    def delete(self, name: str) -> bool:
+    def delete(self, name: str, *, owner: str | None = None) -> bool:
         """Delete a volume that nothing stands on; False when it was already gone.
 
-        The one deletion guard (DESIGN D1): refuses while a volume, a domain (active or inactive) or a save image
-        other than its owner's record names it. Raises: InUse.
+        The one deletion guard (DESIGN D1): refuses while a volume stands on it, or a domain names it on a running
+        disk, in its definition or in its record. What domain ``owner`` merely defines or records does not count.
+        Raises: InUse.
         """
 
     def free_space(self) -> Size:
