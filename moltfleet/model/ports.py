@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from moltfleet.model.domain import CommandResult, Domain, DomainSpec, Endpoint, HostFacts
+from moltfleet.model.recipe import CloudConfig, GuestIdentity
+from moltfleet.model.recipe import HostKeyPair as HostKeyPair
 from moltfleet.model.records import Attachment, Record
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import Volume
@@ -228,14 +230,6 @@ class Guests(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class HostKeyPair:
-    """A guest's SSH host key: the OpenSSH private key text, and the public line "type base64"."""
-
-    private: str
-    public: str
-
-
 class Keys(Protocol):
     """Keys on this machine."""
 
@@ -251,20 +245,28 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SeedSpec:
-    """What a NoCloud seed says. ``user_data`` are ready MIME parts or documents, in order of merging."""
+    """What a NoCloud seed says to the guest whose first network card has ``mac``.
+
+    ``documents`` are merged in order, a later one winning over an earlier one and over what the identity asks for.
+    ``is_clone`` leaves out the slow first-boot work that the golden has already done.
+    """
 
     instance_id: str
     hostname: str
-    user_data: bytes
     mac: str
-    static_network: bool = True
+    identity: GuestIdentity
+    documents: tuple[CloudConfig, ...] = ()
+    is_clone: bool = False
 
 
 class Seeds(Protocol):
     """NoCloud seed images."""
 
     def build(self, spec: SeedSpec) -> bytes:
-        """Return an ISO 9660 image labelled ``cidata``."""
+        """Return an ISO 9660 image labelled ``cidata``; it holds a private key.
+
+        The same specification gives the same bytes. Raises: InvalidInput, which names the document, line and column.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +30,21 @@ class Script:
 
     name: str
     content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeyPair:
+    """A guest's SSH host key: the OpenSSH private key text, and the public line "type base64"."""
+
+    private: str = field(repr=False)
+    public: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestIdentity:
+    """Who a guest is, and who may log in to it: the one user, and the public key lines that open it."""
+
+    hostname: str
+    user: str
+    authorized_keys: tuple[str, ...]
+    host_key: HostKeyPair
