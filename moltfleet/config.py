@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from moltfleet.model.catalogue import CatalogueEntry
 from moltfleet.model.errors import InvalidInput
 from moltfleet.model.names import printable
 from moltfleet.model.size import Size
@@ -86,7 +87,12 @@ class ImageEntry(_Section):
     sha256: str | None = Field(
         default=None, pattern=r"^[0-9a-fA-F]{64}$", description="Its SHA-256, instead of a list."
     )
-    keyring: str | None = Field(default=None, description="Path of the keyring that signs the list.")
+    keyring: str | None = Field(default=None, description="Path of the OpenPGP keyring that signs the list.")
+    signature_url: str | None = Field(default=None, description='The signature; by default checksums_url + ".gpg".')
+
+    def entry(self) -> CatalogueEntry:
+        """Return it as the catalogue has it."""
+        return CatalogueEntry(**self.model_dump())
 
 
 def is_session_uri(uri: str) -> bool:
@@ -133,6 +139,11 @@ class Config(_Section):
     )
     shed_hours: float = Field(default=24, ge=0, strict=True, description="Hours that a shed layer stays for `undo`.")
     images: Mapping[str, ImageEntry] = Field(default_factory=dict)
+
+    @property
+    def catalogue(self) -> Mapping[str, CatalogueEntry]:
+        """The user's own base images by name."""
+        return {name: image.entry() for name, image in self.images.items()}
 
     @property
     def is_session(self) -> bool:

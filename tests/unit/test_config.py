@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moltfleet.config import Config, find_file, load_config
+from moltfleet.model.catalogue import CatalogueEntry
 from moltfleet.model.errors import ExitCode, InvalidInput
 from moltfleet.model.size import Size
 
@@ -80,7 +81,7 @@ def test_every_documented_key_is_read(tmp_path: Path) -> None:
     assert (config.jobs, config.shed_hours, config.authorized_keys) == (3, 0.5, ("~/.ssh/me.pub",))
     assert (config.defaults.memory, config.defaults.golden) == (Size.of_mib(1536), "base")
     assert (config.timeouts.ssh, config.timeouts.domain) == (7, 30)
-    assert config.images["mine"].url == "https://example.org/a.qcow2"
+    assert config.catalogue == {"mine": CatalogueEntry("https://example.org/a.qcow2", sha256="0" * 64)}
 
 
 def test_the_option_wins_over_the_variable_and_the_variable_over_the_file(tmp_path: Path) -> None:
