@@ -70,10 +70,7 @@ def check_document(document: CloudConfig, *, reserved: Mapping[str, object]) -> 
     """Tell the document's kind by its first line, and check it as far as its kind allows."""
     origin = printable(document.origin)
     text = document.text.removeprefix("\ufeff").replace("\r\n", "\n")
-    if len(text.encode("utf-8", "replace")) > LARGEST_DOCUMENT:
-        raise InvalidInput(f"User data {origin} is larger than {LARGEST_DOCUMENT >> 20} MiB")
-    if "\0" in text:
-        raise InvalidInput(f"User data {origin} is not text")
+    _check_text(origin, text)
     _refuse_unmergeable(origin, text)
     kind = _kind_of(text)
     if kind is Kind.TEMPLATE:
@@ -81,6 +78,19 @@ def check_document(document: CloudConfig, *, reserved: Mapping[str, object]) -> 
     if kind is not Kind.CLOUD_CONFIG:
         return Document(origin, text, kind, is_merged=False, shape={})
     return Document(origin, text, kind, is_merged=True, shape=_check_settings(origin, text, reserved))
+
+
+def _check_text(origin: str, text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"User data {origin} is not UTF-8 text", details=str(error)) from error
+    if "\0" in text:
+        raise InvalidInput(f"User data {origin} is not text", hint="It contains a NUL byte.")
+    if size > LARGEST_DOCUMENT:
+        raise InvalidInput(
+            f"User data {origin} is larger than {LARGEST_DOCUMENT >> 20} MiB", hint="Copy large files by script."
+        )
 
 
 def _refuse_unmergeable(origin: str, text: str) -> None:

@@ -68,8 +68,8 @@ class _Base:
     ssh_keys: dict[str, str] = field(repr=False)
     ssh: dict[str, bool] = field(default_factory=lambda: {"emit_keys_to_console": False})
     no_ssh_fingerprints: bool = True
-    # On a minimal Debian without the package "locales", setting a locale is an error.
-    locale: bool = False
+    # Leave it as the image has it: on a Debian without the package "locales" it is an error. Text, as the schema says.
+    locale: str = "false"
     growpart: dict[str, object] = field(default_factory=lambda: {"mode": "auto", "devices": ["/"]})
     resize_rootfs: bool = True
 
@@ -155,5 +155,5 @@ def _file_name(document: Document) -> str:
 def _boundary(documents: Iterable[Document]) -> str:
     digest = hashlib.sha256()
     for document in documents:
-        digest.update(document.text.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(document.text.encode() + b"\0")
     return f"=={digest.hexdigest()[:32]}=="
