@@ -20,6 +20,8 @@ from moltfleet.model.volumes import Volume
 
 # Called with the bytes moved so far.
 OnBytes = Callable[[int], None]
+# Called with one printable line that says what a copy left out, and why.
+OnSkip = Callable[[str], None]
 
 
 class Clock(Protocol):
@@ -77,7 +79,10 @@ class Storage(Protocol):
         """The path a volume of this name has or would have."""
 
     def create_overlay(self, name: str, *, backing: str, capacity: Size | None = None) -> Volume:
-        """Create a qcow2 overlay (compat 1.1) on ``backing``. Raises: AlreadyExists, NoSpace, InvalidInput when smaller."""
+        """Create a qcow2 overlay (compat 1.1) on ``backing``.
+
+        Raises: AlreadyExists, NoSpace, InvalidInput when it would be smaller.
+        """
 
     def create_empty(self, name: str, *, capacity: Size, format: str, private: bool = False) -> Volume:
         """Create a volume; ``private`` gives mode 0600. Raises: AlreadyExists, NoSpace."""
@@ -204,11 +209,25 @@ class GuestSession(Protocol):
     def stream(self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]) -> int:
         """Run a shell command, handing output on as it comes; returns the exit status (128+n for a signal)."""
 
-    def put(self, local: Path, remote: str, *, on_bytes: OnBytes | None = None) -> None:
-        """Copy a file or directory into the guest (SFTP)."""
+    def put(self, local: Path, remote: str, *, on_bytes: OnBytes | None = None, on_skip: OnSkip | None = None) -> None:
+        """Make ``remote`` what the file or directory ``local`` is (SFTP); directories are merged.
 
-    def get(self, remote: str, local: Path, *, on_bytes: OnBytes | None = None) -> None:
-        """Copy a file or directory out of the guest (SFTP); never writes outside ``local`` (D9)."""
+        Into the directory ``remote`` when that is empty, ends with a slash, or is one and ``local`` is a file.
+        """
+
+    def get(
+        self,
+        remote: str,
+        local: Path,
+        *,
+        on_bytes: OnBytes | None = None,
+        on_skip: OnSkip | None = None,
+        limit: int | None = None,
+    ) -> None:
+        """Make ``local`` what the file or directory ``remote`` is (SFTP); never writes outside ``local`` (D9).
+
+        Raises: NotFound, GuestFailed (more than ``limit`` bytes, unreadable), ToolFailed or NoSpace (unwritable here).
+        """
 
     def write(self, remote: str, content: bytes, *, mode: int = 0o644) -> None:
         """Write one small file."""
@@ -289,3 +308,10 @@ class Images(Protocol):
 
         Raises: NotFound, InvalidInput (not a disk image, truncated), ChecksumMismatch, ToolFailed (download).
         """
+
+
+class Bootstrap(Protocol):
+    """What is put into guests: the scripts and programs of ``bootstrap/``."""
+
+    def read(self, name: str) -> bytes:
+        """The content of one file, by its path below ``bootstrap/``."""
