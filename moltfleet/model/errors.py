@@ -22,17 +22,21 @@ class ExitCode(IntEnum):
 class MoltfleetError(Exception):
     """An expected failure: ``brief`` is one line that states the fact, ``hint`` says what to do next.
 
-    ``details`` (several lines, shown with ``-v``) keeps what the failing tool said.
+    ``details`` (several lines, shown with ``-v``) keeps what the failing tool said; ``excerpt`` are lines that are
+    always shown, such as the end of a guest's log, already safe for a terminal.
     ``code`` is the stable word in ``moltfleet.error/1``.
     """
 
     exit_code = ExitCode.FAILED
     code = "failed"
 
-    def __init__(self, brief: str, *, details: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, brief: str, *, details: str | None = None, hint: str | None = None, excerpt: str | None = None
+    ) -> None:
         super().__init__(brief)
         self.brief = brief
         self.details = details
+        self.excerpt = excerpt
         self.hint = hint
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from moltfleet.model.domain import CommandResult, Domain, DomainSpec, Endpoint, HostFacts
-from moltfleet.model.recipe import CloudConfig, GuestIdentity
+from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
 from moltfleet.model.recipe import HostKeyPair as HostKeyPair
 from moltfleet.model.records import Attachment, Record
 from moltfleet.model.size import Size
@@ -93,8 +93,10 @@ class Storage(Protocol):
     def read(self, name: str, *, limit: int) -> bytes:
         """Read a small volume's content up to ``limit`` bytes."""
 
-    def copy_flat(self, source: str, target: str, *, on_bytes: OnBytes | None = None) -> Volume:
-        """Copy ``source`` with its whole backing chain into one standalone qcow2 volume."""
+    def copy_flat(
+        self, source: str, target: str, *, capacity: Size | None = None, on_bytes: OnBytes | None = None
+    ) -> Volume:
+        """Copy ``source`` with its whole backing chain into one standalone qcow2 volume, enlarged to ``capacity``."""
 
     def delete(self, name: str, *, owner: str | None = None) -> bool:
         """Delete a volume that nothing stands on; False when it was already gone.
@@ -315,3 +317,13 @@ class Bootstrap(Protocol):
 
     def read(self, name: str) -> bytes:
         """The content of one file, by its path below ``bootstrap/``."""
+
+
+class Profiles(Protocol):
+    """The profiles of ``cloud-init/``."""
+
+    def names(self) -> tuple[str, ...]:
+        """What there is."""
+
+    def get(self, name: str) -> Profile:
+        """Read one profile with its fragments. Raises: NotFound, with what there is."""

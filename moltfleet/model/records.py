@@ -30,13 +30,17 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The journal of an unfinished operation. ``target`` is the new top layer, ``source`` the one before it."""
+    """The journal of an unfinished operation.
+
+    ``target`` is the new top layer, ``source`` the one before it; ``leftovers`` are targets of failed attempts.
+    """
 
     verb: Verb
     target: str
     source: str
     started_at: str
     keep: str | None = None
+    leftovers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class CloneRecord:
-    """A clone. ``host_keys`` are the public SSH host keys, one "type base64" each; ``top`` is the writable layer."""
+    """A clone. ``host_keys`` are the public SSH host keys, one "type base64" each; ``top`` is the writable layer.
+
+    ``trash`` are volumes that are no longer needed and still have to go; ``probe`` marks a clone that only proves that
+    its golden is sealed.
+    """
 
     golden: str
     generation: int
@@ -106,18 +114,19 @@ class CloneRecord:
     shed: Layer | None = None
     kept: tuple[Layer, ...] = ()
     pending: Pending | None = None
+    trash: tuple[str, ...] = ()
     probe: bool = False
 
     def volumes(self) -> frozenset[str]:
         """Every volume that is this clone's own: layers, seed, RAM image, and what an unfinished act may have made."""
-        own = {self.seed, self.top}
+        own = {self.seed, self.top, *self.trash}
         if self.clean:
             own |= {stamp.volume for stamp in self.clean.stamps} | ({self.clean.ram} if self.clean.ram else set())
         if self.shed:
             own.add(self.shed.volume)
         own |= {layer.volume for layer in self.kept}
         if self.pending:
-            own |= {self.pending.target, self.pending.source}
+            own |= {self.pending.target, self.pending.source, *self.pending.leftovers}
         return frozenset(own - {self.golden_volume, ""})
 
 
@@ -145,6 +154,8 @@ class GoldenRecord:
     vcpus: int
     disk: int
     generations: tuple[Generation, ...]
+    desktop: bool = False
+    deleting: bool = False
 
     @property
     def latest(self) -> Generation:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moltfleet.model.ports import (
+    Bootstrap,
     Clock,
     Guests,
     Hypervisor,
@@ -13,6 +14,7 @@ from moltfleet.model.ports import (
     Keys,
     Locks,
     Networks,
+    Profiles,
     Progress,
     Seeds,
     Storage,
@@ -35,5 +37,7 @@ class Fleet:
     keys: Keys
     seeds: Seeds
     images: Images
+    bootstrap: Bootstrap
+    profiles: Profiles
     clock: Clock
     progress: Progress

@@ -144,13 +144,17 @@ class LibvirtStorage:
         self._ensure()
         return self._gate.call(f"read volume {name}", receive, repeatable=True)
 
-    def copy_flat(self, source: str, target: str, *, on_bytes: OnBytes | None = None) -> Volume:
+    def copy_flat(
+        self, source: str, target: str, *, capacity: Size | None = None, on_bytes: OnBytes | None = None
+    ) -> Volume:
         """See the port. libvirt tells no progress and cannot cancel; the growing target is looked at instead."""
         volume = self.get(source)
         xml = storage_xml.volume(NewVolume(target, "qcow2", volume.capacity))
 
         def copy(pool: Any) -> Volume:
             made = pool.createXMLFrom(xml, pool.storageVolLookupByName(source), 0)
+            if capacity is not None and capacity > volume.capacity:
+                made.resize(capacity.bytes, 0)
             return storage_xml.read(made.XMLDesc(0))
 
         done = threading.Event()

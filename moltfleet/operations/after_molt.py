@@ -1,0 +1,48 @@
+"""The work in a guest right after its RAM came back: clock, randomness, stale connections, proof that it is the one."""
+
+from __future__ import annotations
+
+import secrets
+
+from moltfleet.model.errors import DeadlinePassed, GuestFailed
+from moltfleet.model.records import CloneRecord
+from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations.deadlines import timeouts
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.guest_scripts import ScriptAnswer, Target, parse_answer, run_script
+
+# How far a guest's clock may be off after the step.
+CLOCK_TOLERANCE_S = 0.5
+_ATTEMPTS = 3
+
+
+def run(fleet: Fleet, name: str, clone: CloneRecord) -> ScriptAnswer:
+    """Run the after-molt script once and check every part of its answer.
+
+    Raises: GuestFailed when the clock, the reseed, the nonce or the boot id is not as it must be; GuestUnreachable,
+    DeadlinePassed.
+    """
+    if clone.clean is None or clone.clean.nonce is None:
+        raise ValueError("not a warm clean point")
+    target = Target(name, find_endpoint(fleet, name, clone))
+    for attempt in range(_ATTEMPTS):
+        seed = secrets.token_hex(64)
+        line = f"{fleet.clock.now():.6f} {clone.clean.nonce} {clone.clean.boot_id or '-'} {seed}\n"
+        result = run_script(fleet, target, "after-molt.sh", input=line.encode(), timeout_s=timeouts(fleet).login)
+        answer = parse_answer(result)
+        _check_identity(name, answer)
+        # The script reads the clock back as its last act, so what it is late by is at most this difference.
+        if abs(fleet.clock.now() - answer.clock) <= CLOCK_TOLERANCE_S:
+            break
+        if attempt == _ATTEMPTS - 1:
+            raise DeadlinePassed(f"Clock of {name!r} is off by more than {CLOCK_TOLERANCE_S} s after its molt")
+    if not answer.ok or not answer.reseeded:
+        raise GuestFailed(f"After-molt script failed in {name!r}", details=answer.error or result.text[:2000])
+    return answer
+
+
+def _check_identity(name: str, answer: ScriptAnswer) -> None:
+    if answer.nonce != "ok":
+        raise GuestFailed(f"Restored guest {name!r} does not hold the nonce of its clean point: {answer.nonce}")
+    if answer.boot != "ok":
+        raise GuestFailed(f"Restored guest {name!r} has another boot id than its clean point: {answer.boot}")

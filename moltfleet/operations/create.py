@@ -1,0 +1,245 @@
+"""Make clones of a golden: define, seed, overlay, first boot, clean point (DESIGN §5)."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from moltfleet.model.domain import Domain, DomainSpec, VirtType
+from moltfleet.model.effects import Effect, record
+from moltfleet.model.errors import AlreadyExists, InvalidInput, MoltfleetError, NoCapacity
+from moltfleet.model.names import check_name, next_name, printable
+from moltfleet.model.recipe import GuestIdentity, HostKeyPair
+from moltfleet.model.records import Attachment, CloneRecord, GoldenRecord, Phase
+from moltfleet.model.requests import CreateRequest
+from moltfleet.model.results import ActResult
+from moltfleet.model.size import Size
+from moltfleet.model.volumes import clean_volume, seed_volume
+from moltfleet.operations import first_boot, networks, removing, repair, seeding
+from moltfleet.operations.clones import get_golden
+from moltfleet.operations.deadlines import timestamp
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.parallel import each
+
+_MOST_CLONES = 200
+# Below it no Linux guest boots; what is asked for is then a typing error.
+_LEAST_MEMORY = Size.of_mib(64)
+_MOST_VCPUS = 512
+_LOCK_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePlan:
+    """What will be made, with every default filled in and every check passed."""
+
+    golden: str
+    record: GoldenRecord
+    names: tuple[str, ...]
+    memory: Size
+    vcpus: int
+    disk: Size
+    linked: bool
+    start: bool
+    warm: bool
+    network_kind: str
+    network: str
+    user_keys: tuple[str, ...]
+
+    def lines(self) -> tuple[str, ...]:
+        """Say it for ``--dry-run``, one line per clone."""
+        how = "linked" if self.linked else "full"
+        point = ("with a warm clean point" if self.warm else "with a cold clean point") if self.start else "not started"
+        sizes = f"{self.memory} memory, {self.vcpus} vCPUs, {self.disk} disk"
+        source = f"{self.golden} g{self.record.latest.number}"
+        return tuple(f"{n}: {how} clone of {source}, {sizes}, network {self.network}, {point}" for n in self.names)
+
+
+def plan_create(fleet: Fleet, request: CreateRequest) -> CreatePlan:
+    """Fill in the defaults and check everything that can be checked without an effect.
+
+    Raises: NotFound (golden), InvalidInput (names, sizes), AlreadyExists, NoCapacity (memory over the host's).
+    """
+    _, golden = get_golden(fleet, request.golden)
+    memory = request.memory or (Size(golden.memory) if golden.memory else fleet.config.defaults.memory)
+    disk = request.disk or (Size(golden.disk) if golden.disk else fleet.config.defaults.disk)
+    vcpus = request.vcpus or golden.vcpus or fleet.config.defaults.vcpus
+    kind, network = networks.choose(fleet, request.network)
+    _check_sizes(fleet, memory=memory, vcpus=vcpus, disk=disk, golden=golden)
+    return CreatePlan(
+        golden=request.golden,
+        record=golden,
+        names=_names(fleet.hypervisor.domains(), request),
+        memory=memory,
+        vcpus=vcpus,
+        disk=disk,
+        linked=request.linked,
+        start=request.start,
+        warm=request.warm,
+        network_kind=kind,
+        network=network,
+        user_keys=fleet.keys.user_public_keys() if request.user_keys is None else request.user_keys,
+    )
+
+
+def _check_sizes(fleet: Fleet, *, memory: Size, vcpus: int, disk: Size, golden: GoldenRecord) -> None:
+    host = fleet.hypervisor.host()
+    if memory < _LEAST_MEMORY:
+        raise InvalidInput(f"Memory of {memory} is too little for a guest", hint="A bare number is MiB: --memory 4096.")
+    if memory > host.memory:
+        raise NoCapacity(
+            f"Memory of {memory} is more than the host has: {host.memory} ({host.memory_origin})",
+            hint="Ask for less with --memory.",
+        )
+    if not 1 <= vcpus <= _MOST_VCPUS:
+        raise InvalidInput(f"{vcpus} vCPUs are not between 1 and {_MOST_VCPUS}")
+    if disk.bytes < golden.latest.capacity:
+        raise InvalidInput(
+            f"Disk of {disk} is smaller than the golden's {Size(golden.latest.capacity)}",
+            hint=f"Ask for --disk {Size(golden.latest.capacity).mib}M or more.",
+        )
+
+
+def _names(domains: tuple[Domain, ...], request: CreateRequest) -> tuple[str, ...]:
+    if not 1 <= request.count <= _MOST_CLONES:
+        raise InvalidInput(f"{request.count} clones are not between 1 and {_MOST_CLONES}")
+    if request.name is not None:
+        check_name(request.name, what="clone")
+    taken = {domain.name for domain in domains}
+    if request.name is not None and request.count == 1:
+        if request.name in taken:
+            raise _taken(request.name, domains)
+        return (request.name,)
+    names: list[str] = []
+    for _ in range(request.count):
+        names.append(check_name(next_name(request.name or request.golden, taken), what="clone"))
+        taken.add(names[-1])
+    return tuple(names)
+
+
+def _taken(name: str, domains: tuple[Domain, ...]) -> AlreadyExists:
+    holder = next(domain for domain in domains if domain.name == name)
+    what = "clone" if holder.is_clone else "golden" if holder.is_golden else "domain that is not ours"
+    return AlreadyExists(f"Name {printable(name)!r} is taken by a {what}", hint="Choose another name.")
+
+
+def create(fleet: Fleet, request: CreateRequest) -> tuple[ActResult, ...]:
+    """Make the clones, several side by side; one that fails is taken away again and stands in its result.
+
+    Raises: what :func:`plan_create` raises, before anything is made.
+    """
+    repair.sweep(fleet)
+    plan = plan_create(fleet, request)
+
+    def act(name: str) -> ActResult:
+        started = fleet.clock.monotonic()
+        try:
+            with fleet.locks.hold(name, verb="create"):
+                detail = create_one(fleet, plan, name)
+        except MoltfleetError as error:
+            return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
+        return ActResult(name, "created", detail, fleet.clock.monotonic() - started)
+
+    return each(plan.names, act, jobs=fleet.config.jobs)
+
+
+def create_one(fleet: Fleet, plan: CreatePlan, name: str) -> str:
+    """Make one clone whose lock the caller holds; on any failure it is taken away again. Returns its address."""
+    host_key = fleet.keys.new_host_key()
+    clone = define(fleet, plan, name, host_key)
+    try:
+        _make_volumes(fleet, plan, name, clone, host_key)
+        if plan.start:
+            first_boot.run(fleet, name, clone, warm=plan.warm)
+        else:
+            first_boot.leave_defined(fleet, name, clone)
+    except (MoltfleetError, KeyboardInterrupt):
+        fleet.progress.say(f"Taking {name!r} away again")
+        current = fleet.hypervisor.get(name).record
+        removing.remove_clone(fleet, name, current if isinstance(current, CloneRecord) else clone)
+        raise
+    return clone.attachment.address or ""
+
+
+def define(fleet: Fleet, plan: CreatePlan, name: str, host_key: HostKeyPair, *, probe: bool = False) -> CloneRecord:
+    """Choose a network slot and define the domain with its record, which explains every later volume."""
+    facts = fleet.hypervisor.host()
+    identifier = uuid.uuid4()
+    with fleet.locks.hold("fleet", verb="create", wait_s=_LOCK_WAIT_S):
+        if fleet.hypervisor.find(name) is not None:
+            raise _taken(name, fleet.hypervisor.domains())
+        taken = networks.taken(fleet.hypervisor.domains())
+        attachment = fleet.networks.attach(plan.network_kind, plan.network, taken=taken)
+        clone = _record(fleet, plan, name, host_key, attachment, identifier.hex, probe=probe)
+        spec = DomainSpec(
+            name=name,
+            uuid=str(identifier),
+            title=f"{name}: clone of {plan.golden}",
+            description=f"moltfleet clone of golden {plan.golden}, generation {plan.record.latest.number}",
+            memory=plan.memory,
+            vcpus=plan.vcpus,
+            disk=clone.top,
+            seed=clone.seed,
+            attachment=attachment,
+            record=clone,
+            virt_type=facts.virt_type,
+            desktop=plan.record.desktop,
+        )
+        fleet.hypervisor.define(spec)
+    record(Effect.CREATE_DEFINED, name)
+    if facts.virt_type is VirtType.QEMU and not probe:
+        _warn_emulated(fleet, facts.virt_reason)
+    return clone
+
+
+def _warn_emulated(fleet: Fleet, reason: str) -> None:
+    fleet.progress.warn(
+        f"Guests are emulated ({reason}): slow, and no security boundary", hint="virt_type in moltfleet.toml overrides."
+    )
+
+
+def _record(  # noqa: PLR0913 - the record has this many independent parts
+    fleet: Fleet,
+    plan: CreatePlan,
+    name: str,
+    host_key: HostKeyPair,
+    attachment: Attachment,
+    identifier: str,
+    *,
+    probe: bool,
+) -> CloneRecord:
+    return CloneRecord(
+        golden=plan.golden,
+        generation=plan.record.latest.number,
+        golden_volume=plan.record.latest.volume,
+        phase=Phase.CREATING,
+        linked=plan.linked,
+        user=plan.record.user,
+        attachment=attachment,
+        instance_id=f"iid-{identifier}",
+        host_keys=(host_key.public,),
+        seed=seed_volume(name),
+        top=clean_volume(name),
+        created_at=timestamp(fleet.clock),
+        probe=probe,
+    )
+
+
+def _make_volumes(fleet: Fleet, plan: CreatePlan, name: str, clone: CloneRecord, host_key: HostKeyPair) -> None:
+    keys = (fleet.keys.fleet_public_key(), *plan.user_keys)
+    identity = GuestIdentity(hostname=name.replace(".", "-"), user=clone.user, authorized_keys=keys, host_key=host_key)
+    seeding.write_clone_seed(fleet, clone, identity)
+    record(Effect.CREATE_SEEDED, name)
+    make_disk(fleet, plan, clone)
+    record(Effect.CREATE_OVERLAID, name)
+
+
+def make_disk(fleet: Fleet, plan: CreatePlan, clone: CloneRecord) -> None:
+    """Make the clone's first layer: an overlay on the golden, or a copy of its own."""
+    if plan.linked:
+        fleet.storage.create_overlay(clone.top, backing=clone.golden_volume, capacity=plan.disk)
+        return
+    total = plan.record.latest.stamp.allocation
+    with fleet.progress.step(f"Copying {plan.golden}") as step:
+        fleet.storage.copy_flat(
+            clone.golden_volume, clone.top, capacity=plan.disk, on_bytes=lambda done: step.advance(done, total)
+        )

@@ -1,0 +1,46 @@
+"""Delete clones with everything that is theirs, and nothing that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.results import ActResult
+from moltfleet.operations import removing
+from moltfleet.operations.clones import clone_names, get_clone
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.parallel import each
+
+
+def plan_delete(fleet: Fleet, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Say, one line per clone, what would go; changes nothing."""
+    lines = []
+    for name in clone_names(fleet, patterns):
+        _, clone = get_clone(fleet, name)
+        lines.append(f"{name}: would delete the domain and {', '.join(sorted(clone.volumes()))}")
+    return tuple(lines)
+
+
+def delete(fleet: Fleet, patterns: Sequence[str]) -> tuple[ActResult, ...]:
+    """Delete every named clone; a failure of one leaves the others and stands in its result."""
+
+    def act(name: str) -> ActResult:
+        started = fleet.clock.monotonic()
+        try:
+            with fleet.locks.hold(name, verb="delete"), fleet.progress.step(f"Deleting {name}"):
+                _, clone = get_clone(fleet, name)
+                removing.remove_clone(fleet, name, clone)
+        except MoltfleetError as error:
+            return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
+        return ActResult(name, "deleted", seconds=fleet.clock.monotonic() - started)
+
+    return each(clone_names(fleet, patterns), act, jobs=fleet.config.jobs)
+
+
+def clones_of(fleet: Fleet, golden: str) -> tuple[str, ...]:
+    """Names of all clones that stand on any generation of a golden."""
+    names = []
+    for domain in fleet.hypervisor.domains():
+        if domain.is_clone and getattr(domain.record, "golden", None) == golden:
+            names.append(domain.name)
+    return tuple(sorted(names))

@@ -1,0 +1,46 @@
+"""A clone's first boot: up the ladder, cloud-init switched off for good, then its clean point."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from moltfleet.model.effects import Effect, record
+from moltfleet.model.errors import GuestFailed
+from moltfleet.model.ports import GuestSession
+from moltfleet.model.records import CloneRecord, Phase
+from moltfleet.operations import clean, layers
+from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.ready import Guest, ready
+
+
+def run(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRecord:
+    """Start a clone that was never started, and take its clean point. The caller holds its lock."""
+    fleet.hypervisor.start(name)
+    record(Effect.CREATE_STARTED, name)
+    layers.check_live_chain(fleet, name, clone, clone.top)
+    with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Starting {name}") as session:
+        switch_off_cloud_init(name, session)
+    record(Effect.CREATE_READIED, name)
+    with fleet.progress.step(f"Taking the clean point of {name}"):
+        clone = clean.take(fleet, name, clone, warm=warm)
+    clone = replace(clone, phase=Phase.READY)
+    fleet.hypervisor.write_record(name, clone)
+    record(Effect.CREATE_RECORDED, name)
+    return clone
+
+
+def leave_defined(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    """Note that everything is there but the first boot."""
+    fleet.hypervisor.write_record(name, replace(clone, phase=Phase.DEFINED))
+    record(Effect.CREATE_RECORDED, name)
+
+
+def switch_off_cloud_init(name: str, session: GuestSession) -> None:
+    """Keep cloud-init from running at every later boot: the identity is settled. Raises: GuestFailed."""
+    command = "sudo -n sh -c 'mkdir -p /etc/cloud && : > /etc/cloud/cloud-init.disabled && sync'"
+    result = session.run(command, timeout_s=30)
+    if result.exit_code != 0:
+        raise GuestFailed(
+            f"cloud-init could not be switched off in {name!r}", hint="The login needs sudo without password."
+        )

@@ -1,0 +1,65 @@
+"""The layers of a clone: frozen ones are checked, overlays are made on them, live chains are compared."""
+
+from __future__ import annotations
+
+from moltfleet.model.errors import InUse, WrongState
+from moltfleet.model.records import CleanPoint, CloneRecord
+from moltfleet.model.volumes import Stamp, next_overlay_number, overlay_volume
+from moltfleet.operations.fleet import Fleet
+
+
+def stamp(fleet: Fleet, volume: str) -> Stamp:
+    """Note what a layer looks like at the moment it is frozen."""
+    seen = fleet.storage.get(volume)
+    return Stamp(volume=volume, mtime=seen.mtime, allocation=seen.allocation.bytes)
+
+
+def check_frozen(fleet: Fleet, name: str, clean: CleanPoint) -> None:
+    """Make sure that nobody wrote to a frozen layer (``virsh blockcommit`` can). Raises: WrongState."""
+    for noted in clean.stamps:
+        seen = fleet.storage.find(noted.volume)
+        if seen is None:
+            raise WrongState(f"Clean point of {name!r} is void: layer {noted.volume!r} is gone", hint=_VOID_HINT)
+        if (seen.mtime, seen.allocation.bytes) != (noted.mtime, noted.allocation):
+            raise WrongState(
+                f"Clean point of {name!r} is void: layer {noted.volume!r} was written to",
+                details=f"noted {noted.mtime} {noted.allocation}, found {seen.mtime} {seen.allocation.bytes}",
+                hint=_VOID_HINT,
+            )
+
+
+_VOID_HINT = "The clone still runs as it is: save its work, then delete and create it anew."
+
+
+def new_overlay_name(fleet: Fleet, name: str, record: CloneRecord) -> tuple[str, int]:
+    """Choose an overlay name that was never used, and say which number comes next."""
+    known = [volume.name for volume in fleet.storage.volumes()]
+    number = next_overlay_number(name, known, at_least=record.next_number)
+    return overlay_volume(name, number), number + 1
+
+
+def check_live_chain(fleet: Fleet, name: str, record: CloneRecord, top: str) -> None:
+    """Compare the chain that QEMU has open with the expected one. Raises: WrongState (DESIGN D5a).
+
+    libvirt builds a wrong one silently when a document carries a recorded chain.
+    """
+    frozen = [noted.volume for noted in record.clean.stamps] if record.clean else []
+    expected = [fleet.storage.path_of(volume) for volume in (top, *frozen)]
+    if record.linked:
+        expected.append(fleet.storage.path_of(record.golden_volume))
+    live = list(fleet.hypervisor.live_chain(name))
+    if live[: len(expected)] != expected or (len(live) > len(expected) and not record.linked):
+        raise WrongState(
+            f"Clone {name!r} runs on other layers than it should",
+            details="expected " + " -> ".join(expected) + "\nfound    " + " -> ".join(live),
+            hint="Molt it again; nothing was lost.",
+        )
+
+
+def delete_layers(fleet: Fleet, name: str, volumes: tuple[str, ...]) -> None:
+    """Delete layers of a clone that its record no longer needs; one that somebody else stands on stays, and is said."""
+    for volume in volumes:
+        try:
+            fleet.storage.delete(volume, owner=name)
+        except InUse as error:
+            fleet.progress.warn(f"{error.brief}: left alone")

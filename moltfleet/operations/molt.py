@@ -1,0 +1,97 @@
+"""The central act: back to the clean point on a new overlay, from RAM when warm, by booting when cold (DESIGN §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moltfleet.model.errors import InvalidInput, MoltfleetError, WrongState
+from moltfleet.model.names import check_name
+from moltfleet.model.records import CleanPoint, CloneRecord, Phase
+from moltfleet.model.requests import MoltRequest
+from moltfleet.model.results import MoltResult, MoltSeconds
+from moltfleet.operations import layers, molting, repair
+from moltfleet.operations.clones import clone_names, get_clone
+from moltfleet.operations.deadlines import timestamp
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.guest_scripts import describe_failure
+from moltfleet.operations.parallel import each
+
+
+def plan_molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[str, ...]:
+    """Say, one line per clone, what a molt would do; changes nothing."""
+    lines = []
+    for name in clone_names(fleet, patterns):
+        _, clone = get_clone(fleet, name)
+        if clone.clean is None:
+            lines.append(f"{name}: has no clean point, would be refused")
+            continue
+        reason = "asked for" if request.cold else molting.cold_reason(fleet, name, clone.clean)
+        how = f"cold ({reason})" if reason else "warm"
+        fate = "be kept" if request.keep is not None else "stay for undo"
+        lines.append(f"{name}: {how} molt to its clean point of {clone.clean.taken_at}; {clone.top} would {fate}")
+    return tuple(lines)
+
+
+def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[MoltResult, ...]:
+    """Molt every named clone; a failure of one leaves the others and stands in its result."""
+    names = clone_names(fleet, patterns)
+    if request.keep:
+        check_name(request.keep, what="kept layer")
+
+    def act(name: str) -> MoltResult:
+        started = fleet.clock.monotonic()
+        try:
+            with fleet.locks.hold(name, verb="molt", wait_s=request.wait_s):
+                repair.repair_clone(fleet, name)
+                return molt_one(fleet, name, request)
+        except MoltfleetError as error:
+            seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
+            mode = "cold" if request.cold else "warm"
+            return MoltResult(name, "failed", mode, describe_failure(error), seconds=seconds, error=error)
+
+    return each(names, act, jobs=request.jobs or fleet.config.jobs)
+
+
+def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:
+    """Molt one clone whose lock the caller holds. Raises: WrongState, and whatever the cold way fails with."""
+    started = fleet.clock.monotonic()
+    _, clone = get_clone(fleet, name)
+    clean = _require_clean(name, clone)
+    _check_foreign_hands(fleet, name, request)
+    layers.check_frozen(fleet, name, clean)
+    reason = "asked for" if request.cold else molting.cold_reason(fleet, name, clean)
+    label = _label(fleet, clone, request)
+    watch = molting.Stopwatch(fleet, started)
+    clone = molting.journal(fleet, name, clone, label)
+    clone, reason = molting.perform(fleet, name, clone, reason=reason, watch=watch)
+    seconds = MoltSeconds(total=fleet.clock.monotonic() - started, **watch.phases)
+    return MoltResult(name, "molted", "cold" if reason else "warm", reason, label, seconds)
+
+
+def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:
+    if clone.clean is None or clone.phase is not Phase.READY:
+        raise WrongState(
+            f"Clone {name!r} has no clean point", hint=f"Its first start takes one: moltfleet start {name}"
+        )
+    return clone.clean
+
+
+def _check_foreign_hands(fleet: Fleet, name: str, request: MoltRequest) -> None:
+    snapshots = fleet.hypervisor.snapshot_names(name)
+    if not snapshots:
+        return
+    if not request.discard_snapshots:
+        raise WrongState(
+            f"Clone {name!r} has {len(snapshots)} snapshot(s) of somebody's, which a molt would break",
+            hint="--discard-snapshots drops them.",
+        )
+    fleet.hypervisor.discard_snapshots(name)
+
+
+def _label(fleet: Fleet, clone: CloneRecord, request: MoltRequest) -> str | None:
+    if request.keep is None:
+        return None
+    label = request.keep or timestamp(fleet.clock).lower().replace(":", "")
+    if label in {layer.label for layer in clone.kept}:
+        raise InvalidInput(f"A kept layer is already called {label!r}", hint="Choose another label.")
+    return label

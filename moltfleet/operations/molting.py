@@ -1,0 +1,183 @@
+"""How a molt is done once it is decided: journal, overlay, definition, destroy, restore or boot, proof, commit.
+
+Shared by the command and by the repair of an interrupted one. The caller holds the clone's lock.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+
+from moltfleet.model.effects import Effect, record
+from moltfleet.model.errors import MoltfleetError, WrongState
+from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
+from moltfleet.operations import after_molt, layers
+from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations.deadlines import timeouts, timestamp
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.guest_scripts import describe_failure
+from moltfleet.operations.ready import Guest, await_banner, ready
+
+# A clean point whose RAM failed to come back this often in a row is not tried again (DESIGN D6).
+_FAILURES_UNTIL_SUSPECT = 2
+
+
+def cold_reason(fleet: Fleet, name: str, clean: CleanPoint) -> str:
+    """Why a molt from this clean point cannot be warm; empty when it can."""
+    if clean.ram is None:
+        return "the clean point has no RAM image"
+    if clean.failures >= _FAILURES_UNTIL_SUSPECT:
+        return f"its RAM image failed {clean.failures} times"
+    return stale_reason(clean, fleet.hypervisor.fingerprint(name))
+
+
+def stale_reason(clean: CleanPoint, now: str) -> str:
+    """What changed since the clean point that a restore would stumble over; empty when nothing did (D6)."""
+    try:
+        then_parts, now_parts = json.loads(clean.fingerprint or "{}"), json.loads(now)
+    except ValueError:
+        return "its fingerprint cannot be read"
+    changed = sorted(key for key in now_parts if then_parts.get(key) != now_parts[key])
+    return f"changed since the clean point: {', '.join(changed)}" if changed else ""
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds of each phase, added up over attempts."""
+
+    fleet: Fleet
+    last: float
+    phases: dict[str, float] = field(default_factory=dict)
+
+    def lap(self, phase: str) -> None:
+        """Book the time since the last lap on ``phase``."""
+        now = self.fleet.clock.monotonic()
+        self.phases[phase] = self.phases.get(phase, 0.0) + now - self.last
+        self.last = now
+
+
+def perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: Stopwatch) -> tuple[CloneRecord, str]:
+    """Do everything after the journal entry; returns the committed record and why it was cold, empty when warm."""
+    with fleet.progress.step(f"Molting {name}") as step:
+        if not reason:
+            try:
+                _attempt(fleet, name, clone, warm=True, watch=watch)
+            except MoltfleetError as error:
+                reason = describe_failure(error)
+                fleet.progress.warn(f"Warm molt of {name!r} failed, going cold: {reason}")
+                clone = journal_again(fleet, name, _note_failure(clone))
+        if reason:
+            step.detail("booting")
+            _attempt(fleet, name, clone, warm=False, watch=watch)
+        clone = _commit(fleet, name, clone, warm=not reason)
+    watch.lap("ready")
+    return empty_trash(fleet, name, clone), reason
+
+
+def journal(fleet: Fleet, name: str, clone: CloneRecord, label: str | None) -> CloneRecord:
+    """Write down what is about to happen, before anything does; ``label`` keeps the old layer under a name."""
+    target, following = layers.new_overlay_name(fleet, name, clone)
+    pending = Pending(verb=Verb.MOLT, target=target, source=clone.top, started_at=timestamp(fleet.clock), keep=label)
+    clone = replace(clone, pending=pending, next_number=following)
+    fleet.hypervisor.write_record(name, clone)
+    record(Effect.MOLT_JOURNALLED, name)
+    return clone
+
+
+def journal_again(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    """Take the next number for a second attempt: the guest may have written to the first target (proof of §6)."""
+    if clone.pending is None:
+        raise ValueError("no journal entry")
+    target, following = layers.new_overlay_name(fleet, name, clone)
+    leftovers = (*clone.pending.leftovers, clone.pending.target)
+    clone = replace(clone, pending=replace(clone.pending, target=target, leftovers=leftovers), next_number=following)
+    fleet.hypervisor.write_record(name, clone)
+    record(Effect.MOLT_JOURNALLED, name)
+    return clone
+
+
+def _attempt(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, watch: Stopwatch) -> None:
+    """Overlay, definition, destroy, restore or boot, ready."""
+    if clone.clean is None or clone.pending is None:
+        raise ValueError("no clean point or no journal entry")
+    target = clone.pending.target
+    fleet.storage.create_overlay(target, backing=clone.clean.volume)
+    record(Effect.MOLT_OVERLAID, name)
+    fleet.hypervisor.set_disk(name, target)
+    record(Effect.MOLT_REDEFINED, name)
+    watch.lap("overlay")
+    fleet.hypervisor.destroy(name)
+    record(Effect.MOLT_DESTROYED, name)
+    watch.lap("destroy")
+    if warm:
+        fleet.hypervisor.restore(name, clone.clean.ram or "", disk=target, record=clone)
+    else:
+        fleet.hypervisor.start(name)
+    record(Effect.MOLT_STARTED, name)
+    layers.check_live_chain(fleet, name, clone, target)
+    watch.lap("restore")
+    if warm:
+        _prove_warm(fleet, name, clone)
+    else:
+        with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
+            pass
+    record(Effect.MOLT_READIED, name)
+
+
+def _prove_warm(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    """After-molt work, then readiness from outside: the agent's word alone would not do."""
+    after_molt.run(fleet, name, clone)
+    endpoint = find_endpoint(fleet, name, clone)
+    if endpoint is None:
+        raise WrongState(f"Clone {name!r} has no address after its molt")
+    with fleet.progress.step(f"Reaching {name}") as step:
+        await_banner(fleet, name, endpoint, step, timeout_s=timeouts(fleet).login)
+
+
+def _note_failure(clone: CloneRecord) -> CloneRecord:
+    if clone.clean is None:
+        return clone
+    return replace(clone, clean=replace(clone.clean, failures=clone.clean.failures + 1))
+
+
+def _commit(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRecord:
+    """The new overlay is the top, the old one is shed or kept, the journal is closed."""
+    if clone.pending is None or clone.clean is None:
+        raise ValueError("no journal entry")
+    pending = clone.pending
+    old = Layer(volume=pending.source, replaced_at=timestamp(fleet.clock), label=pending.keep)
+    no_longer_needed = (clone.shed.volume,) if clone.shed and not pending.keep else ()
+    done = replace(
+        clone,
+        top=pending.target,
+        shed=clone.shed if pending.keep else old,
+        kept=(*clone.kept, old) if pending.keep else clone.kept,
+        clean=replace(clone.clean, failures=0) if warm else clone.clean,
+        trash=(*clone.trash, *pending.leftovers, *no_longer_needed),
+        pending=None,
+    )
+    fleet.hypervisor.write_record(name, done)
+    record(Effect.MOLT_RECORDED, name)
+    return done
+
+
+def empty_trash(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    """Delete what the record says is no longer needed; after *ready*, as deletions wait for each other."""
+    if not clone.trash:
+        return clone
+    layers.delete_layers(fleet, name, clone.trash)
+    record(Effect.MOLT_SHED, name)
+    clone = replace(clone, trash=())
+    fleet.hypervisor.write_record(name, clone)
+    return clone
+
+
+def roll_back(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    """Take back a molt that was interrupted while the guest still ran on its old layer: nothing was lost."""
+    if clone.pending is None:
+        raise ValueError("no journal entry")
+    pending = clone.pending
+    fleet.hypervisor.set_disk(name, pending.source)
+    clone = replace(clone, pending=None, trash=(*clone.trash, pending.target, *pending.leftovers))
+    fleet.hypervisor.write_record(name, clone)
+    return empty_trash(fleet, name, clone)

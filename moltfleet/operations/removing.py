@@ -1,0 +1,82 @@
+"""How a domain of ours is taken away: its volumes first, so that a record explains whatever an interruption leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from moltfleet.model.effects import Effect, record
+from moltfleet.model.errors import InUse, NotFound
+from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Verb
+from moltfleet.operations import layers
+from moltfleet.operations.deadlines import timestamp
+from moltfleet.operations.fleet import Fleet
+
+
+def remove_clone(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    """Delete a clone with everything that is its own; can be repeated after an interruption.
+
+    The caller holds its lock. Raises: InUse, before anything happened, when another volume stands on one of its.
+    """
+    _check_childless(fleet, name, clone)
+    if clone.pending is None or clone.pending.verb is not Verb.DELETE:
+        clone = _journal(fleet, name, clone)
+    fleet.hypervisor.destroy(name)
+    record(Effect.DELETE_DESTROYED, name)
+    layers.delete_layers(fleet, name, _top_down(clone))
+    record(Effect.DELETE_VOLUMES_DELETED, name)
+    fleet.hypervisor.undefine(name)
+    record(Effect.DELETE_UNDEFINED, name)
+
+
+def _journal(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    # What an interrupted act may have made is still listed, as trash.
+    unfinished = (clone.pending.target, *clone.pending.leftovers) if clone.pending else ()
+    pending = Pending(verb=Verb.DELETE, target="", source="", started_at=timestamp(fleet.clock))
+    clone = replace(clone, pending=pending, trash=(*clone.trash, *unfinished))
+    fleet.hypervisor.write_record(name, clone)
+    record(Effect.DELETE_JOURNALLED, name)
+    return clone
+
+
+def _top_down(clone: CloneRecord) -> tuple[str, ...]:
+    """The clone's volumes, each before the one it stands on."""
+    frozen = [stamp.volume for stamp in clone.clean.stamps] if clone.clean else []
+    rest = sorted(clone.volumes() - set(frozen))
+    return (*rest, *frozen)
+
+
+def _check_childless(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    own = clone.volumes()
+    paths = {fleet.storage.path_of(volume) for volume in own}
+    for volume in fleet.storage.volumes():
+        if volume.backing in paths and volume.name not in own:
+            raise InUse(f"Volume {volume.name!r} stands on clone {name!r}", hint="Delete what uses it first.")
+
+
+def remove_scratch(fleet: Fleet, name: str, build: BuildRecord) -> None:
+    """Take a golden build's scratch domain away with its volumes; what was published meanwhile stays."""
+    fleet.hypervisor.destroy(name)
+    for volume in build.scratch:
+        try:
+            fleet.storage.delete(volume, owner=name)
+        except InUse:
+            # It was published: the golden's record names it now.
+            continue
+    try:
+        fleet.hypervisor.undefine(name)
+    except NotFound:
+        return
+
+
+def remove_golden(fleet: Fleet, name: str, golden: GoldenRecord) -> None:
+    """Delete a golden with all its generations; can be repeated. Raises: InUse while anything stands on one."""
+    if not golden.deleting:
+        golden = replace(golden, deleting=True)
+        fleet.hypervisor.write_record(name, golden)
+        record(Effect.DELETE_JOURNALLED, name)
+    for generation in golden.generations:
+        fleet.storage.delete(generation.volume, owner=name)
+        fleet.storage.delete(generation.manifest, owner=name)
+    record(Effect.DELETE_VOLUMES_DELETED, name)
+    fleet.hypervisor.undefine(name)
+    record(Effect.DELETE_UNDEFINED, name)

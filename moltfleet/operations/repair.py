@@ -1,0 +1,114 @@
+"""Finish or take back what an interrupted command left behind; every changing command does this first, and says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from moltfleet.model.domain import Domain
+from moltfleet.model.errors import Busy, NotFound
+from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Phase, Verb
+from moltfleet.operations import clean, layers, molting, removing, swapping
+from moltfleet.operations.clones import find_endpoint, get_clone
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.ready import Guest, ready
+
+
+def repair_clone(fleet: Fleet, name: str) -> None:
+    """Bring one clone, whose lock the caller holds, to a state without an unfinished act.
+
+    Raises: NotFound when the unfinished act was its creation or deletion, so that it is gone now.
+    """
+    domain, clone = get_clone(fleet, name)
+    if clone.phase is Phase.CREATING or (clone.pending and clone.pending.verb is Verb.DELETE):
+        _finish_removal(fleet, name, clone)
+        raise NotFound(f"Clone {name!r} is gone: its interrupted {_removal(clone)} was cleared away")
+    if clone.pending is None:
+        molting.empty_trash(fleet, name, clone)
+        return
+    if clone.pending.verb is Verb.MOLT:
+        _repair_molt(fleet, domain, clone)
+    elif clone.pending.verb is Verb.UNDO:
+        fleet.progress.say(f"Finishing an interrupted undo of {name!r}")
+        swapping.perform(fleet, name, clone)
+    else:
+        _repair_clean(fleet, domain, clone)
+
+
+def _removal(clone: CloneRecord) -> str:
+    return "creation" if clone.phase is Phase.CREATING else "deletion"
+
+
+def _finish_removal(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    fleet.progress.say(f"Clearing away the interrupted {_removal(clone)} of {name!r}")
+    removing.remove_clone(fleet, name, clone)
+
+
+def _repair_molt(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
+    """Undo it while the guest still runs on its old layer; else do it again, on yet another overlay."""
+    if clone.pending is None:
+        return
+    if domain.is_active and domain.active_disk == fleet.storage.path_of(clone.pending.source):
+        fleet.progress.say(f"Taking back an interrupted molt of {domain.name!r}; nothing was lost")
+        molting.roll_back(fleet, domain.name, clone)
+        return
+    fleet.progress.say(f"Finishing an interrupted molt of {domain.name!r}")
+    clone = molting.journal_again(fleet, domain.name, clone)
+    watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
+    reason = molting.cold_reason(fleet, domain.name, clone.clean) if clone.clean else "it has no clean point"
+    molting.perform(fleet, domain.name, clone, reason=reason, watch=watch)
+
+
+def _repair_clean(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
+    """Finish a clean point that was written; take one back that was not, leaving the clone on its old layer."""
+    if clone.pending is None:
+        return
+    name, pending = domain.name, clone.pending
+    if clone.top != pending.target:
+        fleet.progress.say(f"Taking back an interrupted clean point of {name!r}")
+        runs_above = domain.is_active and domain.active_disk == fleet.storage.path_of(pending.target)
+        if not runs_above:
+            fleet.hypervisor.set_disk(name, clone.top)
+            fleet.hypervisor.write_record(name, replace(clone, pending=None, trash=(*clone.trash, pending.target)))
+            molting.empty_trash(fleet, name, replace(clone, pending=None, trash=(*clone.trash, pending.target)))
+            return
+        clone = replace(clone, top=pending.target)
+        fleet.hypervisor.set_disk(name, clone.top)
+    else:
+        fleet.progress.say(f"Finishing an interrupted clean point of {name!r}")
+        if not domain.is_active:
+            fleet.hypervisor.start(name)
+            with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
+                pass
+        layers.check_live_chain(fleet, name, clone, clone.top)
+    clean.finish(fleet, name, clone)
+
+
+def sweep(fleet: Fleet) -> None:
+    """Clear away interrupted creations, deletions and golden builds that nobody works on any more."""
+    for domain in fleet.hypervisor.domains():
+        record = domain.record
+        if isinstance(record, CloneRecord):
+            if record.phase is Phase.CREATING or (record.pending and record.pending.verb is Verb.DELETE):
+                _sweep_one(fleet, domain.name, lock=record.golden if record.probe else domain.name)
+        elif isinstance(record, BuildRecord):
+            _sweep_one(fleet, domain.name, lock=record.golden)
+        elif isinstance(record, GoldenRecord) and record.deleting:
+            _sweep_one(fleet, domain.name, lock=domain.name)
+
+
+def _sweep_one(fleet: Fleet, name: str, *, lock: str) -> None:
+    try:
+        with fleet.locks.hold(lock, verb="repair"):
+            domain = fleet.hypervisor.find(name)
+            record = domain.record if domain else None
+            if isinstance(record, CloneRecord):
+                _finish_removal(fleet, name, record)
+            elif isinstance(record, BuildRecord):
+                fleet.progress.say(f"Clearing away an interrupted build of golden {record.golden!r}")
+                removing.remove_scratch(fleet, name, record)
+            elif isinstance(record, GoldenRecord):
+                fleet.progress.say(f"Finishing the interrupted deletion of golden {name!r}")
+                removing.remove_golden(fleet, name, record)
+    except Busy:
+        # Its owner is still at work.
+        return

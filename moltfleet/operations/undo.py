@@ -1,0 +1,34 @@
+"""Swap the shed layer of the last molt back; the layer it replaces is shed in its stead, so undo undoes itself."""
+
+from __future__ import annotations
+
+from moltfleet.model.errors import MoltfleetError, WrongState
+from moltfleet.model.records import Layer
+from moltfleet.model.results import MoltResult, MoltSeconds
+from moltfleet.operations import repair, swapping
+from moltfleet.operations.clones import get_clone
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.guest_scripts import describe_failure
+
+
+def undo(fleet: Fleet, name: str) -> MoltResult:
+    """Boot the clone from its shed layer. Failure stands in the result."""
+    started = fleet.clock.monotonic()
+    try:
+        with fleet.locks.hold(name, verb="undo"):
+            repair.repair_clone(fleet, name)
+            _, clone = get_clone(fleet, name)
+            clone = swapping.journal(fleet, name, clone, _require_shed(fleet, name, clone.shed))
+            swapping.perform(fleet, name, clone)
+    except MoltfleetError as error:
+        seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
+        return MoltResult(name, "failed", "cold", describe_failure(error), seconds=seconds, error=error)
+    return MoltResult(name, "undone", "cold", seconds=MoltSeconds(total=fleet.clock.monotonic() - started))
+
+
+def _require_shed(fleet: Fleet, name: str, shed: Layer | None) -> Layer:
+    if shed is None:
+        raise WrongState(f"Clone {name!r} has no shed layer", hint="Only the last molt can be undone.")
+    if fleet.storage.find(shed.volume) is None:
+        raise WrongState(f"Shed layer {shed.volume!r} of clone {name!r} is gone")
+    return shed
