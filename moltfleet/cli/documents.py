@@ -1,0 +1,104 @@
+"""Results as JSON documents: the contract of docs/json.md. Keys are only ever added within a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from moltfleet.cli.errors import error_document
+from moltfleet.model.domain import Endpoint
+from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult
+
+Document = dict[str, Any]
+
+
+def clones_document(schema: str, views: Iterable[CloneView]) -> Document:
+    """``moltfleet.list/1`` and ``moltfleet.status/1``."""
+    return {"schema": schema, "clones": [_clone(view) for view in views]}
+
+
+def acts_document(schema: str, results: Iterable[ActResult]) -> Document:
+    """The form of create, start, stop, restart, delete and cleanup."""
+    return {"schema": schema, "results": [_act(result) for result in results]}
+
+
+def molts_document(schema: str, results: Iterable[MoltResult]) -> Document:
+    """``moltfleet.molt/1`` and ``moltfleet.undo/1``."""
+    return {"schema": schema, "results": [_molt(result) for result in results]}
+
+
+def goldens_document(views: Iterable[GoldenView]) -> Document:
+    """``moltfleet.golden-list/1``."""
+    return {"schema": "moltfleet.golden-list/1", "goldens": [_golden(view) for view in views]}
+
+
+def golden_document(schema: str, view: GoldenView) -> Document:
+    """``moltfleet.golden-show/1`` and ``moltfleet.golden-build/1``."""
+    return {"schema": schema, "golden": _golden(view)}
+
+
+def _clone(view: CloneView) -> Document:
+    return {
+        "name": view.name,
+        "golden": view.golden,
+        "generation": view.generation,
+        "latest_generation": view.latest_generation,
+        "state": str(view.state),
+        "ip": guest_address(view.endpoint),
+        "ssh": _login(view.endpoint),
+        "memory_mib": view.memory.mib,
+        "vcpus": view.vcpus,
+        "disk_allocation_bytes": view.disk_allocation.bytes,
+        "warm": view.warm,
+        "health": view.health,
+    }
+
+
+def guest_address(endpoint: Endpoint | None) -> str | None:
+    """The guest's own address; None for a forwarded port, where only the host's loopback is known."""
+    return None if endpoint is None or endpoint.host.startswith("127.") else endpoint.host
+
+
+def _login(endpoint: Endpoint | None) -> Document | None:
+    return {"host": endpoint.host, "port": endpoint.port, "user": endpoint.user} if endpoint else None
+
+
+def _act(result: ActResult) -> Document:
+    return {
+        "clone": result.clone,
+        "outcome": result.outcome,
+        "detail": result.detail,
+        "seconds": round(result.seconds, 3),
+        "error": _error(result.error),
+    }
+
+
+def _molt(result: MoltResult) -> Document:
+    phases = ("total", "overlay", "destroy", "restore", "ready")
+    return {
+        "clone": result.clone,
+        "outcome": result.outcome,
+        "mode": result.mode,
+        "reason": result.reason,
+        "kept": result.kept,
+        "seconds": {phase: round(getattr(result.seconds, phase), 3) for phase in phases},
+        "error": _error(result.error),
+    }
+
+
+def _error(error: MoltfleetError | None) -> Document | None:
+    return error_document(error) if error else None
+
+
+def _golden(view: GoldenView) -> Document:
+    return {
+        "name": view.name,
+        "profile": view.profile,
+        "source": view.source,
+        "generation": view.generation,
+        "generations": list(view.generations),
+        "built_at": view.built_at,
+        "allocation_bytes": view.allocation.bytes,
+        "clones": list(view.clones),
+    }

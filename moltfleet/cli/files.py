@@ -1,0 +1,54 @@
+"""Files that a user names on the command line, read whole and bounded, before anything is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moltfleet.model.errors import InvalidInput
+from moltfleet.model.names import printable
+from moltfleet.model.recipe import CloudConfig, Script
+
+LARGEST = 8 * 2**20
+
+
+def read_cloud_config(path: Path) -> CloudConfig:
+    """Read a user-data file. Raises: InvalidInput."""
+    return CloudConfig(origin=str(path), text=_text(path))
+
+
+def read_script(path: Path) -> Script:
+    """Read a program for the guest. Raises: InvalidInput."""
+    return Script(name=path.name, content=_bytes(path))
+
+
+def read_public_keys(path: Path) -> tuple[str, ...]:
+    """Read the key lines of a public key file. Raises: InvalidInput, for a private key above all."""
+    text = _text(path)
+    if "PRIVATE KEY" in text:
+        raise InvalidInput(f"{_quoted(path)} is a private key", hint="Name the public one, which ends in .pub.")
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    if not lines or not all(line.startswith(("ssh-", "ecdsa-", "sk-")) for line in lines):
+        raise InvalidInput(f"{_quoted(path)} is not a public SSH key", hint="It has lines such as 'ssh-ed25519 AAAA…'.")
+    return lines
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{_quoted(path)} is not UTF-8 text") from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise InvalidInput(f"{_quoted(path)} cannot be read: {error.strerror}") from error
+    if len(content) > LARGEST:
+        raise InvalidInput(f"{_quoted(path)} is longer than {LARGEST // 2**20} MiB")
+    return content
+
+
+def _quoted(path: Path) -> str:
+    return f"File '{printable(str(path))}'"

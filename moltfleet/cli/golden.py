@@ -1,0 +1,139 @@
+"""`moltfleet golden`: build, list, show and delete the images that clones are made from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from moltfleet.cli.command import FILE, CommandGroup, FleetCommand, size_option
+from moltfleet.cli.completing import complete_goldens
+from moltfleet.cli.documents import golden_document, goldens_document
+from moltfleet.cli.files import read_cloud_config, read_script
+from moltfleet.cli.invocation import Invocation, pass_invocation
+from moltfleet.cli.tables import golden_text, goldens_table
+from moltfleet.model.requests import BuildRequest
+
+
+@click.group("golden", cls=CommandGroup)
+def golden_command() -> None:
+    """Build, list, show and delete the images that clones are made from."""
+
+
+def _check_digest(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        raise click.BadParameter("is not 64 hexadecimal digits")
+    return value.lower() if value else None
+
+
+@golden_command.command(
+    "build",
+    cls=FleetCommand,
+    changes=True,
+    example="moltfleet golden build base --image debian-12\n"
+    "moltfleet golden build web --image ./noble.qcow2 --profile minimal --package nginx --require-service nginx",
+)
+@click.argument("name")
+@click.option(
+    "--image",
+    required=True,
+    metavar="SOURCE",
+    help="Base image: a name (debian-12, ubuntu-24.04, or from the config), URL, file, or volume:NAME.",
+)
+@click.option("--sha256", metavar="DIGEST", callback=_check_digest, help="SHA-256 that the image must have.")
+@click.option(
+    "--profile",
+    type=click.Choice(["minimal", "agent", "desktop"]),
+    help="What is installed.  [default: the config's, agent]",
+)
+@click.option(
+    "--user-data",
+    type=FILE,
+    metavar="FILE",
+    multiple=True,
+    help="cloud-config that is merged on top of the profile; repeatable.",
+)
+@click.option(
+    "--script",
+    "scripts",
+    type=FILE,
+    metavar="FILE",
+    multiple=True,
+    help="Program that is run in the guest as root; repeatable, in this order.",
+)
+@click.option("--package", "packages", metavar="NAME", multiple=True, help="Package to install; repeatable.")
+@size_option("--memory", "Memory of the golden and, by default, its clones.  [default: 16G]")
+@click.option("--vcpus", type=click.IntRange(1, 512), metavar="N", help="Virtual CPUs, likewise.  [default: 4]")
+@size_option("--disk", "Disk size, likewise.  [default: 50G]")
+@click.option("--user", metavar="NAME", help="The guest user that is logged in as.  [default: agent]")
+@click.option(
+    "--require-command",
+    "required_commands",
+    metavar="NAME",
+    multiple=True,
+    help="Command that must be there at the end.",
+)
+@click.option(
+    "--require-service", "required_services", metavar="NAME", multiple=True, help="Service that must run at the end."
+)
+@pass_invocation
+def build_command(
+    invocation: Invocation, /, *, user_data: tuple[Path, ...], scripts: tuple[Path, ...], **options: Any
+) -> None:
+    """Build a golden, or its next generation, from a base image.
+
+    The image is booted once, set up by cloud-init, verified, sealed and shut down. Existing clones are not touched.
+    """
+    from moltfleet.operations.golden_build import build, plan_build
+
+    documents = tuple(read_cloud_config(file) for file in user_data)
+    programs = tuple(read_script(file) for file in scripts)
+    request = BuildRequest(user_data=documents, scripts=programs, **options)
+    if invocation.dry_run:
+        return invocation.show_plan(plan_build(invocation.fleet, request))
+    view = build(invocation.fleet, request)
+    return invocation.show(golden_document("moltfleet.golden-build/1", view), golden_text(view))
+
+
+@golden_command.command("list", cls=FleetCommand, example="moltfleet golden list")
+@pass_invocation
+def list_command(invocation: Invocation) -> None:
+    """List the goldens, one per line."""
+    from moltfleet.operations.listing import list_goldens
+
+    views = list_goldens(invocation.fleet)
+    if not views:
+        invocation.progress.say("There are no goldens.")
+    invocation.show(goldens_document(views), goldens_table(views))
+
+
+@golden_command.command("show", cls=FleetCommand, example="moltfleet golden show base")
+@click.argument("name", shell_complete=complete_goldens)
+@pass_invocation
+def show_command(invocation: Invocation, /, *, name: str) -> None:
+    """Describe a golden: its generations, its source, and the clones that stand on it."""
+    from moltfleet.operations.listing import show_golden
+
+    view = show_golden(invocation.fleet, name)
+    invocation.show(golden_document("moltfleet.golden-show/1", view), golden_text(view))
+
+
+@golden_command.command("delete", cls=FleetCommand, destroys=True, example="moltfleet golden delete base")
+@click.argument("name", shell_complete=complete_goldens)
+@pass_invocation
+def delete_command(invocation: Invocation, /, *, name: str) -> None:
+    """Delete a golden with all its generations; refused while clones stand on it."""
+    from moltfleet.operations.golden_delete import delete_golden
+    from moltfleet.operations.listing import show_golden
+
+    def plan() -> tuple[str, ...]:
+        generations = ", ".join(f"g{number}" for number in show_golden(invocation.fleet, name).generations)
+        return (f"delete golden {name} with {generations}",)
+
+    if invocation.dry_run:
+        return invocation.show_plan(plan())
+    invocation.confirm("Delete?", plan)
+    delete_golden(invocation.fleet, name)
+    return invocation.show({"schema": "moltfleet.golden-delete/1", "golden": name}, f"Deleted golden {name}.")

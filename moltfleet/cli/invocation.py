@@ -1,0 +1,116 @@
+"""One run of the command line: its options, and the settings and fleet that are built only when a command asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from moltfleet.cli.errors import Declined
+from moltfleet.model.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from moltfleet.config import Config
+    from moltfleet.model.ports import Progress
+    from moltfleet.operations.fleet import Fleet
+
+# Given the settings (whose ``uri`` is the effective one), the URI and the progress.
+FleetBuilder = Callable[["Config", str, "Progress"], "Fleet"]
+
+
+def _wire(config: Config, uri: str, progress: Progress) -> Fleet:
+    from moltfleet.cli.wiring import build_fleet
+
+    return build_fleet(config, uri, progress)
+
+
+@dataclass(slots=True)
+class Invocation:
+    """The object on click's context. Fields above ``uri`` are for tests; the others are set by options."""
+
+    build_fleet: FleetBuilder = _wire
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    interactive: bool | None = None
+    replace_process: Callable[[str, list[str]], object] = os.execvp
+    uri: str | None = None
+    config_file: Path | None = None
+    json: bool = False
+    verbosity: int = 0
+    quiet: bool = False
+    yes: bool = False
+    dry_run: bool = False
+    _config: Config | None = None
+    _progress: Progress | None = None
+    _fleet: Fleet | None = None
+
+    @property
+    def config(self) -> Config:
+        """The settings, read once. Raises: InvalidInput."""
+        if self._config is None:
+            from moltfleet.config import load_config
+
+            self._config = load_config(self.config_file, uri=self.uri, environment=self.environment)
+        return self._config
+
+    @property
+    def progress(self) -> Progress:
+        """What a person sees while waiting, on standard error."""
+        if self._progress is None:
+            from moltfleet.progress import choose_progress
+
+            self._progress = choose_progress(quiet=self.quiet, verbose=self.verbosity > 0, stream=sys.stderr)
+        return self._progress
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet, connected once."""
+        if self._fleet is None:
+            from moltfleet.cli.logs import configure_logging
+
+            configure_logging(self.verbosity)
+            self._fleet = self.build_fleet(self.config, self.config.uri, self.progress)
+        return self._fleet
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether there is a person at a terminal to ask."""
+        if self.interactive is not None:
+            return self.interactive
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def show(self, document: Mapping[str, Any], text: str) -> None:
+        """Write the result: the document with ``--json``, else the text unless it is empty."""
+        if self.json:
+            click.echo(json.dumps(document, indent=2))
+        elif text:
+            click.echo(text)
+
+    def show_plan(self, lines: tuple[str, ...]) -> None:
+        """Write what would be done (``--dry-run``)."""
+        self.show({"schema": "moltfleet.dry-run/1", "lines": list(lines)}, "\n".join(lines))
+
+    def confirm(self, question: str, plan: Callable[[], tuple[str, ...]]) -> None:
+        """Let a person agree to something that cannot be taken back; ``plan`` is computed only to be shown.
+
+        Raises: InvalidInput without a terminal, Declined.
+        """
+        if self.yes:
+            return
+        if not self.is_interactive:
+            raise InvalidInput(
+                "Nothing was changed: there is no terminal to confirm on",
+                hint="Add --yes to go ahead, or --dry-run to see what would be done.",
+            )
+        for line in plan():
+            click.echo(line, err=True)
+        if not click.confirm(question, err=True):
+            raise Declined("Nothing was changed")
+
+
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

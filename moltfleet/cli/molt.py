@@ -1,0 +1,80 @@
+"""`moltfleet molt` and `moltfleet undo`: back to clean, and back again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from moltfleet.cli.command import FleetCommand, choose_targets, targets
+from moltfleet.cli.completing import complete_clones
+from moltfleet.cli.finish import finish_molts
+from moltfleet.cli.invocation import Invocation, pass_invocation
+from moltfleet.model.requests import MoltRequest
+
+
+@click.command(
+    "molt",
+    cls=FleetCommand,
+    destroys=True,
+    example="moltfleet molt base-1\nmoltfleet molt base-1 --keep=before-upgrade\nmoltfleet molt --all --yes --jobs 2",
+)
+@targets("Molt")
+@click.option("--cold", is_flag=True, help="Boot the clean disk instead of restoring RAM.")
+@click.option(
+    "--keep",
+    is_flag=False,
+    flag_value="",
+    metavar="[LABEL]",
+    help="Keep the thrown-away state under a name; write --keep=LABEL, or --keep last.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="How many to molt side by side.  [default: the config's]",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 86_400),
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a clone that another command works on.",
+)
+@click.option("--discard-snapshots", is_flag=True, help="Drop snapshots that were made by hand; else they stop a molt.")
+@pass_invocation
+def molt_command(invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, **options: Any) -> None:
+    """Throw away everything since the clean point, RAM and disk.
+
+    NAME may be a shell pattern such as 'base-*'. The state that goes stays for `moltfleet undo` until the next molt,
+    for 24 hours, or until the pool is full.
+    """
+    from moltfleet.operations.molt import molt, plan_molt
+
+    chosen = choose_targets(names, everyone=everyone)
+    request = MoltRequest(**options)
+    if invocation.dry_run:
+        return invocation.show_plan(plan_molt(invocation.fleet, chosen, request))
+    invocation.confirm("Molt?", lambda: plan_molt(invocation.fleet, chosen, request))
+    return finish_molts(invocation, "moltfleet.molt/1", molt(invocation.fleet, chosen, request))
+
+
+@click.command("undo", cls=FleetCommand, changes=True, example="moltfleet undo base-1")
+@click.argument("name", shell_complete=complete_clones)
+@pass_invocation
+def undo_command(invocation: Invocation, /, *, name: str) -> None:
+    """Bring back what the last molt of a clone threw away.
+
+    The disk is as it was; the clone boots. A second undo swaps the two states again.
+    """
+    from moltfleet.operations.undo import undo
+
+    if invocation.dry_run:
+        from moltfleet.operations.clones import clone_names
+
+        (found,) = clone_names(invocation.fleet, (name,))
+        return invocation.show_plan((f"swap the shed layer of {found} back and boot it",))
+    return finish_molts(invocation, "moltfleet.undo/1", (undo(invocation.fleet, name),))

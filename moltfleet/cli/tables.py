@@ -1,0 +1,97 @@
+"""Results as text for people. The only importer of tabulate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from moltfleet.model.domain import Endpoint
+from moltfleet.model.names import printable
+from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Align columns; empty without rows. Foreign text is made safe for the terminal here, once for all tables."""
+    if not rows:
+        return ""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    numeric = {"SECONDS", "VCPUS", "MEMORY", "DISK", "SIZE"}
+    alignment = ["right" if header in numeric else "left" for header in headers]
+    text = tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True, colalign=alignment)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def clones_table(views: Iterable[CloneView]) -> str:
+    """One line per clone."""
+    headers = ("NAME", "GOLDEN", "STATE", "LOGIN", "MEMORY", "VCPUS", "DISK", "MOLT", "HEALTH")
+    return _table(headers, [_clone_row(view) for view in views])
+
+
+def _clone_row(view: CloneView) -> tuple[object, ...]:
+    return (
+        view.name,
+        f"{view.golden} g{view.generation}",
+        view.state,
+        _login(view.endpoint),
+        view.memory,
+        view.vcpus,
+        view.disk_allocation,
+        view.warm,
+        view.health,
+    )
+
+
+def clone_text(view: CloneView) -> str:
+    """A paragraph about one clone."""
+    newest = view.latest_generation
+    newer = f" (newest is g{newest})" if newest is not None and newest != view.generation else ""
+    facts = (
+        ("state", view.state),
+        ("health", view.health),
+        ("golden", f"{view.golden} g{view.generation}{newer}"),
+        ("login", _login(view.endpoint)),
+        ("memory", f"{view.memory}, {view.vcpus} vCPUs"),
+        ("disk", f"{view.disk_allocation} of its own"),
+        ("molt", view.warm),
+    )
+    return "\n".join([view.name, *(f"  {name:<8} {printable(str(value))}" for name, value in facts)])
+
+
+def _login(endpoint: Endpoint | None) -> str:
+    if endpoint is None:
+        return "-"
+    port = "" if endpoint.port == 22 else f":{endpoint.port}"
+    return f"{endpoint.user}@{endpoint.host}{port}"
+
+
+def acts_table(results: Iterable[ActResult]) -> str:
+    """One line per clone of what became of it."""
+    rows = [(r.clone, r.outcome, f"{r.seconds:.1f}", r.detail) for r in results]
+    return _table(("CLONE", "OUTCOME", "SECONDS", "DETAIL"), rows)
+
+
+def molts_table(results: Iterable[MoltResult]) -> str:
+    """One line per clone of how it molted."""
+    rows = [(r.clone, r.outcome, r.mode, f"{r.seconds.total:.2f}", r.kept or "-", r.reason) for r in results]
+    return _table(("CLONE", "OUTCOME", "MODE", "SECONDS", "KEPT", "REASON"), rows)
+
+
+def goldens_table(views: Iterable[GoldenView]) -> str:
+    """One line per golden."""
+    headers = ("NAME", "GENERATION", "PROFILE", "SIZE", "CLONES", "BUILT", "SOURCE")
+    return _table(headers, [(v.name, f"g{v.generation}", v.profile, v.allocation, len(v.clones), v.built_at, v.source)
+                            for v in views])  # fmt: skip
+
+
+def golden_text(view: GoldenView) -> str:
+    """A paragraph about one golden."""
+    facts = (
+        ("generation", f"g{view.generation} (present: {', '.join(f'g{number}' for number in view.generations)})"),
+        ("profile", view.profile),
+        ("source", view.source),
+        ("built", view.built_at),
+        ("size", view.allocation),
+        ("clones", ", ".join(view.clones) or "none"),
+    )
+    return "\n".join([view.name, *(f"  {name:<11} {printable(str(value))}" for name, value in facts)])
