@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +20,11 @@ from images.errors import BuildError
 LIBRARY = Path(__file__).parent
 
 
-def compute_recipe(program: Path, *options: str) -> str:
+def compute_recipe(program: Path, *options: str, extra: Iterable[Path] = ()) -> str:
     """Return a digest of everything that decides what the image will be, but for package versions."""
     digest = hashlib.sha256()
-    for path in (program, *sorted(LIBRARY.rglob("*"))):
-        if path.is_file() and path.suffix != ".pyc":
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in (program, *sorted(LIBRARY.glob("*.py")), *sorted(extra)):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for option in options:
         digest.update(b"\0" + option.encode())
     return digest.hexdigest()

@@ -25,7 +25,6 @@ IMAGES = {
     "e2fsprogs": "mkfs.ext4",
     "qemu-utils": "qemu-img",
     "cpio": "cpio",
-    "zstd": "zstd",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
 REPOSITORY = {
