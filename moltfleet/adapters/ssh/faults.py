@@ -48,11 +48,11 @@ def too_slow(endpoint: Endpoint, step: str, timeout_s: float) -> DeadlinePassed:
     )
 
 
-def refused(endpoint: Endpoint, key: Path, reason: BaseException | None) -> LoginRefused:
+def refused(endpoint: Endpoint, key: Path) -> LoginRefused:
     """The key was not accepted."""
     return LoginRefused(
         f"Guest {endpoint.name!r} refused the fleet key for user {endpoint.user!r}",
-        details=f"offered: {key}\n{_said(reason)}",
+        details=f"offered key: {key}",
         hint="`moltfleet doctor` compares the key on this machine with the one that the guest was made with.",
     )
 

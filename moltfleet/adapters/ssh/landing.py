@@ -118,6 +118,7 @@ def _fault(path: Path, error: OSError) -> MoltfleetError:
     shown = printable(str(path))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(f"{shown} cannot be written: no space left", hint="Free some space, or copy elsewhere.")
-    if error.errno == errno.ELOOP:
-        return ToolFailed(f"{shown} is a symlink, where the guest has a directory", hint="Copy to an empty directory.")
+    # What open(2) says of a symlink too, when asked for a directory without following.
+    if error.errno == errno.ENOTDIR:
+        return ToolFailed(f"{shown} is a file or a symlink, not a directory", hint="Copy to an empty directory.")
     return ToolFailed(f"{shown} cannot be written: {error.strerror}")

@@ -35,9 +35,7 @@ class SshGuests:
     def __init__(self, private_key: Callable[[], Path]) -> None:
         self._private_key = private_key
         # paramiko logs every refused login with a traceback; what matters of it becomes an error's details.
-        logger = logging.getLogger("paramiko")
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
     def banner(self, endpoint: Endpoint, *, timeout_s: float) -> str | None:
         """See the port."""
@@ -132,8 +130,9 @@ class _Attempt:
         if transport.is_authenticated():
             return
         reason = transport.get_exception()
-        if isinstance(reason, paramiko.AuthenticationException):
-            raise faults.refused(self.endpoint, self.key_path, reason)
+        # A plain refusal leaves no exception, only a connection that is still open.
+        if isinstance(reason, paramiko.AuthenticationException) or (reason is None and transport.is_active()):
+            raise faults.refused(self.endpoint, self.key_path)
         raise faults.not_ssh(self.endpoint, reason)
 
     def _remaining(self) -> float:
