@@ -22,6 +22,7 @@ class Profile:
     required_commands: tuple[str, ...]
     required_services: tuple[str, ...]
     desktop: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,35 @@
+"""Where ``cloud-init/`` and ``bootstrap/`` lie: beside the package in a checkout, inside it in an installed wheel."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from moltfleet.model.errors import NotFound
+
+
+def find_directory(name: str) -> Path:
+    """Return the directory ``name``; the wheel's own copy (``moltfleet/data``, put there by the build) goes first.
+
+    Raises: NotFound when the installation is incomplete.
+    """
+    package = Path(str(files("moltfleet")))
+    for directory in (package / "data" / name, package.parent / name):
+        if directory.is_dir():
+            return directory
+    raise NotFound(f"Directory {name!r} of moltfleet is not installed", hint="Install moltfleet from its wheel again.")
+
+
+class BootstrapFiles:
+    """The port ``Bootstrap`` over a directory."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file below ``bootstrap/``. Raises: NotFound."""
+        directory = self._directory or find_directory("bootstrap")
+        try:
+            return (directory / name).read_bytes()
+        except OSError as error:
+            raise NotFound(f"File {name!r} of bootstrap/ cannot be read", details=str(error)) from error
