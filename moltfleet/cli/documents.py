@@ -38,6 +38,16 @@ def golden_document(schema: str, view: GoldenView) -> Document:
     return {"schema": schema, "golden": _golden(view)}
 
 
+def golden_deleted_document(name: str) -> Document:
+    """``moltfleet.golden-delete/1``."""
+    return {"schema": "moltfleet.golden-delete/1", "golden": name}
+
+
+def dry_run_document(lines: Iterable[str]) -> Document:
+    """``moltfleet.dry-run/1``."""
+    return {"schema": "moltfleet.dry-run/1", "lines": list(lines)}
+
+
 def _clone(view: CloneView) -> Document:
     return {
         "name": view.name,

@@ -10,7 +10,7 @@ import click
 
 from moltfleet.cli.command import FILE, CommandGroup, FleetCommand, size_option
 from moltfleet.cli.completing import complete_goldens
-from moltfleet.cli.documents import golden_document, goldens_document
+from moltfleet.cli.documents import golden_deleted_document, golden_document, goldens_document
 from moltfleet.cli.files import read_cloud_config, read_script
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.cli.tables import golden_text, goldens_table
@@ -136,4 +136,4 @@ def delete_command(invocation: Invocation, /, *, name: str) -> None:
         return invocation.show_plan(plan())
     invocation.confirm("Delete?", plan)
     delete_golden(invocation.fleet, name)
-    return invocation.show({"schema": "moltfleet.golden-delete/1", "golden": name}, f"Deleted golden {name}.")
+    return invocation.show(golden_deleted_document(name), f"Deleted golden {name}.")

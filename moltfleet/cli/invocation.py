@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from moltfleet.cli.documents import dry_run_document
 from moltfleet.cli.errors import Declined
 from moltfleet.model.errors import InvalidInput
 
@@ -93,7 +94,7 @@ class Invocation:
 
     def show_plan(self, lines: tuple[str, ...]) -> None:
         """Write what would be done (``--dry-run``)."""
-        self.show({"schema": "moltfleet.dry-run/1", "lines": list(lines)}, "\n".join(lines))
+        self.show(dry_run_document(lines), "\n".join(lines))
 
     def confirm(self, question: str, plan: Callable[[], tuple[str, ...]]) -> None:
         """Let a person agree to something that cannot be taken back; ``plan`` is computed only to be shown.

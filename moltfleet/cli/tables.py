@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tabulate import tabulate
-
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.names import printable
 from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult
@@ -15,6 +13,8 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Align columns; empty without rows. Foreign text is made safe for the terminal here, once for all tables."""
     if not rows:
         return ""
+    from tabulate import tabulate
+
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     numeric = {"SECONDS", "VCPUS", "MEMORY", "DISK", "SIZE"}
     alignment = ["right" if header in numeric else "left" for header in headers]

@@ -1,0 +1,200 @@
+"""Results as tables and as documents: the former word for word, the latter as docs/json.md has them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moltfleet.cli import documents, tables
+from moltfleet.cli.errors import error_document
+from moltfleet.model.domain import DomainState, Endpoint
+from moltfleet.model.errors import Busy
+from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult, MoltSeconds
+from moltfleet.model.size import Size
+
+BUSY = Busy("Clone 'base-2' is being molted by ann", hint="--wait 60 waits for it.")
+
+
+def clone(name: str, **changes: Any) -> CloneView:
+    fields: dict[str, Any] = {
+        "name": name,
+        "golden": "base",
+        "generation": 1,
+        "latest_generation": 2,
+        "state": DomainState.RUNNING,
+        "endpoint": Endpoint(name, "192.168.150.2", 22, "agent", ()),
+        "memory": Size.of_gib(16),
+        "vcpus": 4,
+        "disk_allocation": Size.of_mib(312),
+        "warm": "warm",
+        "health": "ok",
+    }
+    return CloneView(**fields | changes)
+
+
+CLONES = (
+    clone("base-1"),
+    clone("base-2", endpoint=Endpoint("base-2", "127.0.0.1", 40022, "agent", ()), warm="cold"),
+    clone("base-3", endpoint=None, state=DomainState.SHUT_OFF, warm="none", health="unknown", generation=2),
+)
+ACTS = (
+    ActResult("base-1", "started", "agent@192.168.150.2", 12.345),
+    ActResult("base-2", "failed", seconds=0.04, error=BUSY),
+)
+MOLTS = (
+    MoltResult("base-1", "molted", "warm", kept="before", seconds=MoltSeconds(1.01234, 0.02, 0.21, 0.41, 0.3)),
+    MoltResult("base-2", "failed", "warm", reason="busy", error=BUSY),
+)
+GOLDENS = (
+    GoldenView("base", "agent", "debian-12", 2, (1, 2), "2026-11-20T18:00:00Z", Size.of_gib(2.5), ("base-1", "base-2")),
+    GoldenView("lean", "minimal", "/srv/x\x1b[31m.qcow2", 1, (1,), "2026-11-19T08:00:00Z", Size.of_mib(640), ()),
+)
+
+
+def test_clones_are_a_table(golden: Callable[[str, str], None]) -> None:
+    golden("tables/list.txt", tables.clones_table(CLONES) + "\n")
+
+
+def test_status_is_a_paragraph_per_clone(golden: Callable[[str, str], None]) -> None:
+    golden("tables/status.txt", "\n".join(tables.clone_text(view) for view in CLONES) + "\n")
+
+
+def test_acts_are_a_table(golden: Callable[[str, str], None]) -> None:
+    golden("tables/acts.txt", tables.acts_table(ACTS) + "\n")
+
+
+def test_molts_are_a_table(golden: Callable[[str, str], None]) -> None:
+    golden("tables/molt.txt", tables.molts_table(MOLTS) + "\n")
+
+
+def test_goldens_are_a_table_and_one_is_a_paragraph(golden: Callable[[str, str], None]) -> None:
+    text = tables.goldens_table(GOLDENS) + "\n\n" + "\n".join(tables.golden_text(view) for view in GOLDENS) + "\n"
+    assert "\x1b" not in text
+    golden("tables/golden.txt", text)
+
+
+def test_nothing_is_an_empty_table() -> None:
+    assert tables.clones_table(()) == tables.acts_table(()) == tables.molts_table(()) == tables.goldens_table(()) == ""
+
+
+def test_a_list_document_has_exactly_the_agreed_shape() -> None:
+    assert documents.clones_document("moltfleet.list/1", CLONES[:1]) == {
+        "schema": "moltfleet.list/1",
+        "clones": [
+            {
+                "name": "base-1",
+                "golden": "base",
+                "generation": 1,
+                "latest_generation": 2,
+                "state": "running",
+                "ip": "192.168.150.2",
+                "ssh": {"host": "192.168.150.2", "port": 22, "user": "agent"},
+                "memory_mib": 16384,
+                "vcpus": 4,
+                "disk_allocation_bytes": 312 * 2**20,
+                "warm": "warm",
+                "health": "ok",
+            }
+        ],
+    }
+
+
+def test_a_forwarded_port_is_not_taken_for_the_guests_address() -> None:
+    forwarded = documents.clones_document("moltfleet.list/1", CLONES[1:2])["clones"][0]
+    assert forwarded["ip"] is None
+    assert forwarded["ssh"] == {"host": "127.0.0.1", "port": 40022, "user": "agent"}
+
+
+def test_a_molt_document_has_exactly_the_agreed_shape() -> None:
+    document = documents.molts_document("moltfleet.molt/1", MOLTS)
+    assert document == {
+        "schema": "moltfleet.molt/1",
+        "results": [
+            {
+                "clone": "base-1",
+                "outcome": "molted",
+                "mode": "warm",
+                "reason": "",
+                "kept": "before",
+                "seconds": {"total": 1.012, "overlay": 0.02, "destroy": 0.21, "restore": 0.41, "ready": 0.3},
+                "error": None,
+            },
+            {
+                "clone": "base-2",
+                "outcome": "failed",
+                "mode": "warm",
+                "reason": "busy",
+                "kept": None,
+                "seconds": {"total": 0.0, "overlay": 0.0, "destroy": 0.0, "restore": 0.0, "ready": 0.0},
+                "error": {"code": "busy", "brief": BUSY.brief, "hint": BUSY.hint},
+            },
+        ],
+    }
+
+
+EMITTED: tuple[documents.Document, ...] = (
+    documents.clones_document("moltfleet.list/1", CLONES),
+    documents.clones_document("moltfleet.status/1", CLONES),
+    *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("create", "start", "stop", "restart")),
+    *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("delete", "cleanup")),
+    documents.molts_document("moltfleet.molt/1", MOLTS),
+    documents.molts_document("moltfleet.undo/1", MOLTS),
+    documents.goldens_document(GOLDENS),
+    documents.golden_document("moltfleet.golden-show/1", GOLDENS[0]),
+    documents.golden_document("moltfleet.golden-build/1", GOLDENS[0]),
+    documents.golden_deleted_document("base"),
+    documents.dry_run_document(("delete base-1",)),
+    {"schema": "moltfleet.error/1", "error": error_document(BUSY)},
+)
+
+
+def paths(value: object, at: str = "") -> Iterator[str]:
+    """Every field of a document, as docs/json.md writes it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from paths(inner, f"{at}.{key}" if at else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from paths(inner, f"{at}[]")
+    else:
+        yield at
+
+
+def documented() -> dict[str, set[str]]:
+    """Field paths per schema, with references to other schemas' lists followed."""
+    text = (Path(__file__).parents[3] / "docs/json.md").read_text()
+    sections = dict(re.findall(r"^## (moltfleet\.\S+/1)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    return {schema: set(fields_of(schema, sections)) for schema in sections}
+
+
+def fields_of(schema: str, sections: dict[str, str]) -> Iterator[str]:
+    for field, meaning in re.findall(r"^\| `([^`]+)` \| (.*) \|$", sections[schema], re.MULTILINE):
+        reference = re.search(r"[Aa]s in \[(moltfleet\.\S+/1)\]", meaning)
+        if reference and reference[1] != "moltfleet.error/1":
+            for other in fields_of(reference[1], sections):
+                yield other.replace("goldens[]", "golden") if field == "golden" else other
+        else:
+            yield field
+
+
+@pytest.mark.parametrize("document", EMITTED, ids=lambda document: document["schema"])
+def test_every_field_is_documented_and_every_documented_field_is_written(document: dict[str, object]) -> None:
+    schema = str(document["schema"])
+    written = set(paths({key: value for key, value in document.items() if key != "schema"}))
+    # A null stands for what the other elements show in full.
+    expected = documented()[schema]
+    assert written <= expected | {"clones[].ssh"}
+    assert expected <= written
+
+
+def test_the_documentation_knows_no_schema_that_is_not_written() -> None:
+    assert set(documented()) == {document["schema"] for document in EMITTED}
+
+
+def test_documents_cannot_reach_a_terminal_raw() -> None:
+    assert "\x1b" not in json.dumps(documents.goldens_document(GOLDENS))
