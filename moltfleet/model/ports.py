@@ -315,6 +315,9 @@ class Images(Protocol):
 class Bootstrap(Protocol):
     """What is put into guests: the scripts and programs of ``bootstrap/``."""
 
+    def names(self) -> tuple[str, ...]:
+        """All files, by their path below ``bootstrap/``."""
+
     def read(self, name: str) -> bytes:
         """The content of one file, by its path below ``bootstrap/``."""
 

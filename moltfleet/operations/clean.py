@@ -11,9 +11,10 @@ from moltfleet.model.records import CleanPoint, CloneRecord, Pending, Verb
 from moltfleet.model.volumes import Stamp, ram_volume
 from moltfleet.operations import after_molt, layers
 from moltfleet.operations.clones import find_endpoint
-from moltfleet.operations.deadlines import Deadline, timeouts, timestamp
+from moltfleet.operations.deadlines import timeouts, timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import Target, parse_answer, run_script
+from moltfleet.operations.power import power_off
 from moltfleet.operations.ready import Guest, ready
 
 
@@ -73,7 +74,7 @@ def _take_cold(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
         fleet.hypervisor.freeze_disk(name, target)
         record(Effect.CLEAN_FROZEN, name)
     else:
-        _shut_down(fleet, name)
+        power_off(fleet, name)
         record(Effect.CLEAN_SHUT_DOWN, name)
     clean = CleanPoint(stamps=_stamps(fleet, clone), taken_at=timestamp(fleet.clock))
     clone = _commit(fleet, name, clone, clean)
@@ -150,12 +151,3 @@ def _withdraw(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     fleet.hypervisor.write_record(name, clone)
     layers.delete_layers(fleet, name, (target,))
     return clone
-
-
-def _shut_down(fleet: Fleet, name: str) -> None:
-    deadline = Deadline.after(fleet.clock, timeouts(fleet).shutdown)
-    fleet.hypervisor.request_shutdown(name)
-    while fleet.hypervisor.get(name).is_active:
-        if deadline.has_passed:
-            raise WrongState(f"Guest {name!r} did not shut down for its clean point", hint="Is ACPI handled in it?")
-        fleet.clock.sleep(0.25)

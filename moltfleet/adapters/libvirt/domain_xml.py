@@ -85,6 +85,8 @@ def _add_network(domain: ET.Element, devices: ET.Element, attachment: Attachment
     if attachment.kind == "user":
         _add_user_network(domain, attachment)
         return
+    if attachment.kind == "none":
+        return
     interface = ET.SubElement(devices, "interface", type="network")
     ET.SubElement(interface, "mac", address=attachment.mac)
     ET.SubElement(interface, "source", network=attachment.name)

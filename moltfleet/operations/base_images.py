@@ -1,0 +1,105 @@
+"""Bring a base image into the pool once: an uploaded volume, and a small one beside it that says it is complete."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+
+from moltfleet.model.effects import Effect, record
+from moltfleet.model.errors import InvalidInput
+from moltfleet.model.ports import SourceImage
+from moltfleet.model.size import Size
+from moltfleet.model.volumes import image_volume, marker_volume
+from moltfleet.operations.fleet import Fleet
+
+_VOLUME_PREFIX = "volume:"
+_LARGEST_MARKER = 64 * 1024
+_LOCK_WAIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """A complete image in the pool. ``digest`` identifies its content."""
+
+    volume: str
+    digest: str
+    capacity: Size
+    origin: str
+    verified_by: str
+
+
+def ensure(fleet: Fleet, source: str, *, sha256: str | None) -> BaseImage:
+    """Make sure that the image is in the pool, whole. Raises as the Images port does, and NotFound for a volume."""
+    if source.startswith(_VOLUME_PREFIX):
+        return _existing_volume(fleet, source.removeprefix(_VOLUME_PREFIX))
+    image = fleet.images.fetch(source, sha256=sha256)
+    name = image_volume(image.sha256)
+    # Two builds of the same image: the second waits for the first one's upload.
+    with fleet.locks.hold(name, verb="upload", wait_s=_LOCK_WAIT_S):
+        if read_marker(fleet, name) is None:
+            _upload(fleet, name, image)
+    volume = fleet.storage.get(name)
+    return BaseImage(name, image.sha256, volume.capacity, image.origin, image.verified_by)
+
+
+def check_fits(base: BaseImage, disk: Size) -> None:
+    """Refuse a disk that the image does not fit on. Raises: InvalidInput."""
+    if disk < base.capacity:
+        raise InvalidInput(
+            f"Disk of {disk} is smaller than its image of {base.capacity}",
+            hint=f"Ask for --disk {base.capacity.mib}M or more.",
+        )
+
+
+def _existing_volume(fleet: Fleet, name: str) -> BaseImage:
+    volume = fleet.storage.get(name)
+    if volume.backing is not None:
+        raise InvalidInput(f"Volume {name!r} stands on another volume", hint="A base image stands alone.")
+    identity = f"{volume.name} {volume.mtime} {volume.allocation.bytes}"
+    return BaseImage(name, f"volume {identity}", volume.capacity, f"volume {name}", "nothing: a volume of the pool")
+
+
+def _upload(fleet: Fleet, name: str, image: SourceImage) -> None:
+    # Without its marker, whatever is there is the rest of an interrupted upload.
+    fleet.storage.delete(name)
+    length = image.path.stat().st_size
+    with fleet.progress.step(f"Uploading {image.path.name}") as step, image.path.open("rb") as content:
+        fleet.storage.create_empty(name, capacity=Size(length), format="raw")
+        fleet.storage.upload(name, content, length=length, on_bytes=lambda done: step.advance(done, length))
+    volume = fleet.storage.get(name)
+    if (volume.format, volume.capacity) != (image.format, image.virtual_size):
+        fleet.storage.delete(name)
+        raise InvalidInput(
+            f"libvirt reads the image as {volume.format} of {volume.capacity}, not as {image.format} of "
+            f"{image.virtual_size}",
+            hint="The file is not what it looks like; get it again from its vendor.",
+        )
+    write_marker(fleet, name, {"origin": image.origin, "verified_by": image.verified_by})
+    record(Effect.BUILD_UPLOADED, name)
+
+
+def write_marker(fleet: Fleet, volume: str, facts: dict[str, str]) -> None:
+    """Say that a volume is complete, and what it looked like then."""
+    seen = fleet.storage.get(volume)
+    stamp = {"mtime": seen.mtime, "allocation": seen.allocation.bytes}
+    content = json.dumps({"complete": volume, "stamp": stamp, **facts}).encode()
+    marker = marker_volume(volume)
+    fleet.storage.delete(marker)
+    fleet.storage.create_empty(marker, capacity=Size(len(content)), format="raw")
+    fleet.storage.upload(marker, io.BytesIO(content), length=len(content))
+
+
+def read_marker(fleet: Fleet, volume: str) -> dict[str, object] | None:
+    """What a volume's marker says; None when there is no complete, unchanged volume."""
+    seen = fleet.storage.find(volume)
+    if seen is None or fleet.storage.find(marker_volume(volume)) is None:
+        return None
+    try:
+        document = json.loads(fleet.storage.read(marker_volume(volume), limit=_LARGEST_MARKER).rstrip(b"\0"))
+    except ValueError:
+        return None
+    if not isinstance(document, dict) or document.get("complete") != volume:
+        return None
+    expected = {"mtime": seen.mtime, "allocation": seen.allocation.bytes}
+    return document if document.get("stamp") == expected else None

@@ -1,0 +1,198 @@
+"""Build a golden: image, cloud-init, our tools and the user's, sealed, proven sealed, published (DESIGN §5, D4, D7).
+
+A build runs on a scratch domain whose record lists everything that it makes, so that the next command can clear away
+what an interruption leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from moltfleet.model.domain import DomainSpec
+from moltfleet.model.effects import Effect, record
+from moltfleet.model.errors import AlreadyExists, InvalidInput
+from moltfleet.model.names import check_name
+from moltfleet.model.recipe import CloudConfig, Profile
+from moltfleet.model.records import Attachment, BuildRecord, GoldenRecord
+from moltfleet.model.requests import BuildRequest
+from moltfleet.model.results import GoldenView
+from moltfleet.model.size import Size
+from moltfleet.model.volumes import build_domain, build_volume, generation_volume, manifest_volume
+from moltfleet.operations import base_images, golden_publish, networks, proving, provisioning, removing, repair, stages
+from moltfleet.operations.deadlines import timestamp
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.listing import view_golden
+
+# A build needs no more than this, whatever its clones will have.
+_BUILD_MEMORY = Size.of_gib(4)
+_LOCK_WAIT_S = 60.0
+_STAGE_WAIT_S = 7200.0
+_LARGEST_USER_DATA = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """What will be built, every default filled in. ``generation`` is the number that it will be published under."""
+
+    request: BuildRequest
+    profile: Profile
+    user: str
+    memory: Size
+    vcpus: int
+    disk: Size
+    generation: int
+    existing: GoldenRecord | None
+
+    @property
+    def documents(self) -> tuple[CloudConfig, ...]:
+        """All cloud-config documents, the user's last, so that they win."""
+        return (*self.profile.fragments, *self.request.user_data)
+
+    def lines(self) -> tuple[str, ...]:
+        """Say it for ``--dry-run``."""
+        request = self.request
+        return (
+            f"{request.name}: generation {self.generation} from {request.image}",
+            f"profile {self.profile.name}, {len(self.documents)} cloud-config document(s), user {self.user}",
+            f"{len(request.packages)} extra package(s), {len(request.scripts)} script(s)",
+            f"clones get {self.memory} memory, {self.vcpus} vCPUs, {self.disk} disk",
+        )
+
+
+def plan_build(fleet: Fleet, request: BuildRequest) -> tuple[str, ...]:
+    """Say what a build would do; changes nothing. Raises as :func:`build` does before its first effect."""
+    return make_plan(fleet, request).lines()
+
+
+def make_plan(fleet: Fleet, request: BuildRequest) -> BuildPlan:
+    """Fill in the defaults and check what can be checked. Raises: InvalidInput, AlreadyExists, NotFound (profile)."""
+    check_name(request.name, what="golden")
+    existing = fleet.hypervisor.find(request.name)
+    if existing is not None and not isinstance(existing.record, GoldenRecord):
+        raise AlreadyExists(f"Name {request.name!r} is taken by another domain", hint="Choose another name.")
+    if sum(len(document.text) for document in request.user_data) > _LARGEST_USER_DATA:
+        raise InvalidInput("User-data is longer than 256 KiB", hint="Put large files into a --script.")
+    golden = existing.record if existing is not None and isinstance(existing.record, GoldenRecord) else None
+    defaults = fleet.config.defaults
+    return BuildPlan(
+        request=request,
+        profile=fleet.profiles.get(request.profile or defaults.profile),
+        user=request.user or defaults.user,
+        memory=request.memory or defaults.memory,
+        vcpus=request.vcpus or defaults.vcpus,
+        disk=request.disk or defaults.disk,
+        generation=_next_generation(fleet, request.name, golden),
+        existing=golden,
+    )
+
+
+def _next_generation(fleet: Fleet, name: str, golden: GoldenRecord | None) -> int:
+    """The number after every one that was ever published or half-published; a number is never used twice."""
+    known = {volume.name for volume in fleet.storage.volumes()}
+    number = golden.latest.number + 1 if golden and golden.generations else 1
+    while generation_volume(name, number) in known:
+        number += 1
+    return number
+
+
+def build(fleet: Fleet, request: BuildRequest) -> GoldenView:
+    """Build and publish the next generation of a golden; existing clones are untouched.
+
+    On a failure, or Ctrl-C, everything but the reusable image and first stage is taken away again.
+    """
+    repair.sweep(fleet)
+    with fleet.locks.hold(request.name, verb="build"):
+        plan = make_plan(fleet, request)
+        base = base_images.ensure(fleet, request.image, sha256=request.sha256)
+        base_images.check_fits(base, plan.disk)
+        scratch = build_domain(request.name)
+        try:
+            _build_on_scratch(fleet, plan, base, scratch)
+        finally:
+            _clear(fleet, scratch)
+        return view_golden(fleet, request.name)
+
+
+def _build_on_scratch(fleet: Fleet, plan: BuildPlan, base: base_images.BaseImage, scratch: str) -> None:
+    name = plan.request.name
+    recipe = stages.Recipe(base, plan.documents, plan.user, plan.disk)
+    # Two builds with the same first stage: the second waits, and then reuses it.
+    with fleet.locks.hold(recipe.volume(key=fleet.keys.fleet_public_key()), verb="build", wait_s=_STAGE_WAIT_S):
+        disk = build_volume(name, plan.generation)
+        stage = stages.plan_stage(fleet, recipe, scratch=scratch, build_disk=disk)
+        build = _define(fleet, plan, stage)
+        facts = provisioning.run(fleet, plan.request, plan.profile, stage, build)
+    golden = generation_volume(name, plan.generation)
+    with fleet.progress.step(f"Copying generation {plan.generation}") as step:
+        fleet.storage.copy_flat(disk, golden, on_bytes=lambda done: step.advance(done, facts.allocation))
+    record(Effect.BUILD_COPIED, name)
+    generation = golden_publish.describe(fleet, name, plan.generation, facts)
+    golden_record = _golden_record(plan, base)
+    proving.prove(fleet, name, replace(golden_record, generations=(generation,)), facts.identity)
+    record(Effect.BUILD_VERIFIED, name)
+    golden_publish.publish(fleet, name, golden_record, generation, golden_publish.manifest(plan.request, base, facts))
+
+
+def _golden_record(plan: BuildPlan, base: base_images.BaseImage) -> GoldenRecord:
+    return GoldenRecord(
+        profile=plan.profile.name,
+        source=base.origin,
+        user=plan.user,
+        memory=plan.memory.bytes,
+        vcpus=plan.vcpus,
+        disk=plan.disk.bytes,
+        generations=plan.existing.generations if plan.existing else (),
+        desktop=plan.profile.desktop,
+    )
+
+
+def _define(fleet: Fleet, plan: BuildPlan, stage: stages.Stage) -> BuildRecord:
+    """Define the scratch domain with a record of all that the build will make."""
+    name = plan.request.name
+    made = [
+        stage.build_disk,
+        *([] if stage.is_reused else [stage.volume]),
+        stage.seed,
+        generation_volume(name, plan.generation),
+        manifest_volume(name, plan.generation),
+    ]
+    facts = fleet.hypervisor.host()
+    with fleet.locks.hold("fleet", verb="build", wait_s=_LOCK_WAIT_S):
+        build = BuildRecord(
+            golden=name,
+            attachment=_attach(fleet),
+            host_keys=(stage.host_key.public,),
+            started_at=timestamp(fleet.clock),
+            scratch=tuple(made),
+        )
+        spec = DomainSpec(
+            name=stage.scratch,
+            uuid=stage.identifier,
+            title=f"{stage.scratch}: build of golden {name}",
+            description="moltfleet golden build; goes away by itself",
+            memory=min(plan.memory, _BUILD_MEMORY),
+            vcpus=min(plan.vcpus, max(1, facts.cpus)),
+            disk=stage.build_disk if stage.is_reused else stage.volume,
+            seed=stage.seed,
+            attachment=build.attachment,
+            record=build,
+            virt_type=facts.virt_type,
+        )
+        fleet.hypervisor.define(spec)
+    record(Effect.BUILD_DEFINED, name)
+    return build
+
+
+def _attach(fleet: Fleet) -> Attachment:
+    kind, network = networks.choose(fleet, None)
+    return fleet.networks.attach(kind, network, taken=networks.taken(fleet.hypervisor.domains()))
+
+
+def _clear(fleet: Fleet, scratch: str) -> None:
+    domain = fleet.hypervisor.find(scratch)
+    if domain is None or not isinstance(domain.record, BuildRecord):
+        return
+    for probe in fleet.hypervisor.domains():
+        proving.remove_if_probe_of(fleet, probe, domain.record.golden)
+    removing.remove_scratch(fleet, scratch, domain.record)
+    record(Effect.BUILD_CLEANED, domain.record.golden)

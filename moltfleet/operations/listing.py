@@ -1,0 +1,110 @@
+"""What there is: clones and goldens as tables show them. Changes nothing, and waits behind no running job."""
+
+from __future__ import annotations
+
+import json
+
+from moltfleet.model.domain import Domain, DomainState, Endpoint
+from moltfleet.model.errors import WrongState
+from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
+from moltfleet.model.results import CloneView, GoldenView
+from moltfleet.model.size import Size
+from moltfleet.operations import molting
+from moltfleet.operations.clones import get_golden
+from moltfleet.operations.delete import clones_of
+from moltfleet.operations.fleet import Fleet
+
+_LARGEST_MANIFEST = 8 << 20
+
+
+def list_clones(fleet: Fleet) -> tuple[CloneView, ...]:
+    """All clones by name."""
+    domains = fleet.hypervisor.domains()
+    clones = sorted((d for d in domains if d.is_clone), key=lambda d: d.name)
+    if not clones:
+        return ()
+    latest = {
+        d.name: d.record.latest.number for d in domains if isinstance(d.record, GoldenRecord) and d.record.generations
+    }
+    allocations = {volume.name: volume.allocation.bytes for volume in fleet.storage.volumes()}
+    return tuple(_view(fleet, domain, latest, allocations) for domain in clones)
+
+
+def _view(fleet: Fleet, domain: Domain, latest: dict[str, int], allocations: dict[str, int]) -> CloneView:
+    clone = domain.record
+    if not isinstance(clone, CloneRecord):
+        raise TypeError("not a clone")
+    return CloneView(
+        name=domain.name,
+        golden=clone.golden,
+        generation=clone.generation,
+        latest_generation=latest.get(clone.golden),
+        state=domain.state,
+        endpoint=_endpoint(domain, clone),
+        memory=domain.memory,
+        vcpus=domain.vcpus,
+        disk_allocation=Size(sum(allocations.get(volume, 0) for volume in clone.volumes())),
+        warm=_warmth(fleet, domain.name, clone),
+        health=_health(domain, clone),
+    )
+
+
+def _endpoint(domain: Domain, clone: CloneRecord) -> Endpoint | None:
+    attachment = clone.attachment
+    host = "127.0.0.1" if attachment.kind == "user" else attachment.address
+    if host is None:
+        return None
+    return Endpoint(domain.name, host, attachment.ssh_port, clone.user, clone.host_keys)
+
+
+def _warmth(fleet: Fleet, name: str, clone: CloneRecord) -> str:
+    if clone.clean is None:
+        return "none"
+    if clone.clean.ram is None:
+        return "cold"
+    return "stale" if molting.stale_reason(clone.clean, fleet.hypervisor.fingerprint(name)) else "warm"
+
+
+def _health(domain: Domain, clone: CloneRecord) -> str:
+    if clone.pending is not None:
+        return f"unfinished {clone.pending.verb}"
+    if clone.phase is Phase.CREATING:
+        return "creating"
+    if domain.state is DomainState.PAUSED:
+        return "paused"
+    return "ok" if domain.is_active else "off"
+
+
+def list_goldens(fleet: Fleet) -> tuple[GoldenView, ...]:
+    """All goldens by name."""
+    names = sorted(
+        d.name for d in fleet.hypervisor.domains() if isinstance(d.record, GoldenRecord) and d.record.generations
+    )
+    return tuple(view_golden(fleet, name) for name in names)
+
+
+def view_golden(fleet: Fleet, name: str) -> GoldenView:
+    """One golden. Raises: NotFound."""
+    _, golden = get_golden(fleet, name)
+    volumes = {volume.name: volume.allocation.bytes for volume in fleet.storage.volumes()}
+    return GoldenView(
+        name=name,
+        profile=golden.profile,
+        source=golden.source,
+        generation=golden.latest.number,
+        generations=tuple(generation.number for generation in golden.generations),
+        built_at=golden.latest.built_at,
+        allocation=Size(sum(volumes.get(volume, 0) for volume in golden.volumes())),
+        clones=clones_of(fleet, name),
+    )
+
+
+def show_golden(fleet: Fleet, name: str) -> tuple[GoldenView, dict[str, object]]:
+    """One golden with the manifest of its newest generation. Raises: NotFound, WrongState (manifest unreadable)."""
+    _, golden = get_golden(fleet, name)
+    try:
+        content = fleet.storage.read(golden.latest.manifest, limit=_LARGEST_MANIFEST)
+        document = json.loads(content.rstrip(b"\0"))
+    except ValueError as error:
+        raise WrongState(f"Manifest of golden {name!r} cannot be read") from error
+    return view_golden(fleet, name), document

@@ -1,0 +1,87 @@
+"""Prove that a golden is sealed: two fresh clones of it must differ from its build, and from each other (DESIGN D7)."""
+
+from __future__ import annotations
+
+import shlex
+
+from moltfleet.model.domain import Domain
+from moltfleet.model.errors import GuestFailed
+from moltfleet.model.identity import IdentityFacts, missing, parse_facts, shared
+from moltfleet.model.recipe import GuestIdentity
+from moltfleet.model.records import CloneRecord, GoldenRecord
+from moltfleet.model.size import Size
+from moltfleet.model.volumes import probe_domain
+from moltfleet.operations import create, networks, removing, seeding
+from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.parallel import each
+from moltfleet.operations.ready import Guest, ready
+
+_PROBE_MEMORY = Size.of_gib(2)
+
+
+def prove(fleet: Fleet, golden: str, record: GoldenRecord, build: IdentityFacts) -> None:
+    """Boot two clones side by side and compare. Raises: GuestFailed, which names what is shared."""
+    names = (probe_domain(golden, 1), probe_domain(golden, 2))
+    with fleet.progress.step("Proving that clones differ"):
+        first, second = each(names, lambda name: _probe(fleet, golden, record, name), jobs=2)
+    for who, one, other in (
+        ("a clone and the build", first, build),
+        ("a clone and the build", second, build),
+        ("two clones", first, second),
+    ):
+        common = shared(one, other)
+        if common:
+            raise GuestFailed(
+                f"Golden {golden!r} is not sealed: {who} share {', '.join(common)}",
+                hint="A --script or user-data writes an identity after cloud-init, or cloud-init is switched off.",
+            )
+
+
+def _probe(fleet: Fleet, golden: str, record: GoldenRecord, name: str) -> IdentityFacts:
+    kind, network = networks.choose(fleet, None)
+    plan = create.CreatePlan(
+        golden=golden,
+        record=record,
+        names=(name,),
+        memory=min(Size(record.memory), _PROBE_MEMORY),
+        vcpus=min(record.vcpus, max(1, fleet.hypervisor.host().cpus)),
+        disk=Size(record.disk),
+        linked=True,
+        start=True,
+        warm=False,
+        network_kind=kind,
+        network=network,
+        user_keys=(),
+    )
+    host_key = fleet.keys.new_host_key()
+    clone = create.define(fleet, plan, name, host_key, probe=True)
+    try:
+        identity = GuestIdentity(
+            hostname=name.replace(".", "-"),
+            user=record.user,
+            authorized_keys=(fleet.keys.fleet_public_key(),),
+            host_key=host_key,
+        )
+        seeding.write_clone_seed(fleet, clone, identity)
+        create.make_disk(fleet, plan, clone)
+        fleet.hypervisor.start(name)
+        return _read_facts(fleet, name, clone)
+    finally:
+        removing.remove_clone(fleet, name, clone)
+
+
+def _read_facts(fleet: Fleet, name: str, clone: CloneRecord) -> IdentityFacts:
+    script = shlex.quote(fleet.bootstrap.read("identity.sh").decode())
+    with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Starting {name}") as session:
+        facts = parse_facts(session.run(f"sudo -n sh -c {script}", timeout_s=60, limit=65536).text)
+    lacking = missing(facts)
+    if lacking:
+        raise GuestFailed(f"Fresh clone {name!r} has no {', no '.join(lacking)}")
+    return facts
+
+
+def remove_if_probe_of(fleet: Fleet, domain: Domain, golden: str) -> None:
+    """Take a probe away that an interrupted build left."""
+    if isinstance(domain.record, CloneRecord) and domain.record.probe and domain.record.golden == golden:
+        removing.remove_clone(fleet, domain.name, domain.record)

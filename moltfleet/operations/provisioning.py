@@ -1,0 +1,203 @@
+"""Run a golden's build guest: cloud-init, our tools, extra packages, the user's scripts, checks, and the seal."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from moltfleet import __version__
+from moltfleet.model.domain import Endpoint
+from moltfleet.model.effects import Effect, record
+from moltfleet.model.errors import GuestFailed, GuestUnreachable
+from moltfleet.model.identity import IdentityFacts, parse_facts
+from moltfleet.model.names import printable, printable_lines
+from moltfleet.model.ports import GuestSession
+from moltfleet.model.recipe import Profile, Script
+from moltfleet.model.records import BuildRecord
+from moltfleet.model.requests import BuildRequest
+from moltfleet.operations import stages
+from moltfleet.operations.deadlines import timeouts
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.power import power_off
+from moltfleet.operations.ready import Guest, ready
+from moltfleet.operations.stages import Stage
+
+# Memory right after a boot is not the idle figure.
+_SETTLE_S = 2
+_LARGEST_REPORT = 1 << 20
+_EXCERPT_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFacts:
+    """What a finished build tells of itself. ``allocation`` is bytes, an estimate for the copy; ``idle_kib`` KiB."""
+
+    identity: IdentityFacts
+    packages: dict[str, str]
+    cloud_init: str
+    kernel: str
+    idle_kib: int
+    allocation: int
+
+
+def run(fleet: Fleet, request: BuildRequest, profile: Profile, stage: Stage, build: BuildRecord) -> BuildFacts:
+    """Boot the scratch domain, make of it what was asked for, seal it; it is shut off when this returns.
+
+    Raises: GuestFailed, which names the script, package step, command or service at fault.
+    """
+    stages.prepare(fleet, stage, mac=build.attachment.mac)
+    fleet.hypervisor.start(stage.scratch)
+    record(Effect.BUILD_STARTED, stage.scratch)
+    is_running = True
+    if not stage.is_reused:
+        with _ready(fleet, stage, build, "Building the first stage"):
+            pass
+        is_running = stages.freeze(fleet, stage)
+    if not is_running:
+        fleet.hypervisor.start(stage.scratch)
+    with _ready(fleet, stage, build, "Starting on the first stage") as session:
+        facts = _provision(fleet, request, profile, stage, session)
+    record(Effect.BUILD_SEALED, stage.scratch)
+    power_off(fleet, stage.scratch)
+    return facts
+
+
+@contextmanager
+def _ready(fleet: Fleet, stage: Stage, build: BuildRecord, title: str) -> Iterator[GuestSession]:
+    def find() -> Endpoint | None:
+        attachment = build.attachment
+        host = "127.0.0.1" if attachment.kind == "user" else attachment.address
+        host = host or next(iter(fleet.hypervisor.addresses(stage.scratch)), None)
+        if host is None:
+            return None
+        return Endpoint(stage.scratch, host, attachment.ssh_port, stage.user, build.host_keys)
+
+    with ready(fleet, Guest(stage.scratch, find), title=title) as session:
+        yield session
+
+
+def _provision(
+    fleet: Fleet, request: BuildRequest, profile: Profile, stage: Stage, session: GuestSession
+) -> BuildFacts:
+    limit = timeouts(fleet).cloud_init
+    directory = _put_bootstrap(fleet, session)
+    packages = " ".join(shlex.quote(package) for package in request.packages)
+    with fleet.progress.step("Installing tools and packages", timeout_s=limit):
+        _must(session, f"sh {directory}/provision.sh {__version__} {packages}", "Installing packages", limit)
+    for script in request.scripts:
+        with fleet.progress.step(f"Running {script.name}", timeout_s=limit):
+            _run_script(session, directory, script, limit)
+    record(Effect.BUILD_PROVISIONED, stage.scratch)
+    report = _verify(fleet, request, profile, directory, session)
+    identity = parse_facts(_must(session, f"sh {directory}/identity.sh", "Reading the identity", 60))
+    with fleet.progress.step("Sealing"):
+        _must(session, f"sh {directory}/seal.sh && sudo sh {directory}/seal.sh --check", "Sealing", limit)
+    allocation = sum(
+        volume.allocation.bytes
+        for volume in (fleet.storage.find(stage.volume), fleet.storage.find(stage.build_disk))
+        if volume is not None
+    )
+    return BuildFacts(
+        identity=identity,
+        packages=_texts(report.get("packages")),
+        cloud_init=_text(report.get("cloud_init")),
+        kernel=_text(report.get("kernel")),
+        idle_kib=value if isinstance(value := report.get("idle_kib"), int) else 0,
+        allocation=allocation,
+    )
+
+
+def _put_bootstrap(fleet: Fleet, session: GuestSession) -> str:
+    answer = session.run("mktemp -d /tmp/moltfleet.XXXXXX", timeout_s=30, limit=256)
+    directory = answer.text.strip()
+    # The path comes out of a guest and goes into commands: nothing but what mktemp makes.
+    suffix = directory.removeprefix("/tmp/moltfleet.")
+    if answer.exit_code != 0 or not suffix.isalnum() or suffix == directory:
+        raise GuestFailed("No temporary directory could be made in the guest")
+    for name in fleet.bootstrap.names():
+        session.write(f"{directory}/{name}", fleet.bootstrap.read(name), mode=0o755)
+    return directory
+
+
+def _run_script(session: GuestSession, directory: str, script: Script, timeout_s: float) -> None:
+    path = f"{directory}/user-script"
+    session.write(path, script.content, mode=0o755)
+    _must(session, path, f"Script {script.name!r}", timeout_s)
+
+
+def _must(session: GuestSession, command: str, what: str, timeout_s: float) -> str:
+    """Run a command as root and return its output. Raises: GuestFailed with the end of what it said."""
+    result = session.run(f"sudo -n {command}", timeout_s=timeout_s, limit=_LARGEST_REPORT)
+    if result.exit_code == 0:
+        return result.text
+    said = (result.stdout + b"\n" + result.stderr).decode("utf-8", "replace")
+    end = "\n".join(said.strip().splitlines()[-_EXCERPT_LINES:])
+    raise GuestFailed(
+        f"{what} failed in the guest with exit status {result.exit_code}",
+        excerpt=printable_lines(end),
+        hint="The end of its output is above.",
+    )
+
+
+def _verify(
+    fleet: Fleet, request: BuildRequest, profile: Profile, directory: str, session: GuestSession
+) -> dict[str, object]:
+    """Check required commands and services, and read what the manifest records."""
+    commands = (*profile.required_commands, *request.required_commands)
+    services = (*profile.required_services, *request.required_services)
+    if session.run("command -v python3", timeout_s=30, limit=256).exit_code != 0:
+        _verify_commands(session, commands)
+        fleet.progress.warn("Guest has no python3: the manifest lists no packages, services are not checked")
+        return {}
+    words = " ".join(shlex.quote(word) for word in (*commands, "--", *services))
+    with fleet.progress.step("Verifying"):
+        answer = session.run(
+            f"sudo -n python3 -I {directory}/verify.py --settle {_SETTLE_S} {words}",
+            timeout_s=timeouts(fleet).tools,
+            limit=_LARGEST_REPORT,
+        )
+    report = _document(answer.text)
+    problems = [
+        *(f"command {name} is missing" for name in _list(report.get("missing_commands"))),
+        *(f"service {name} is not active" for name in _list(report.get("failed_services"))),
+        *(f"step {name} failed" for name in _list(report.get("failed_steps"))),
+    ]
+    if problems or answer.exit_code != 0:
+        raise GuestFailed(
+            f"Golden lacks what its profile promises: {'; '.join(problems) or 'verification failed'}",
+            details=printable_lines(answer.stderr.decode("utf-8", "replace")),
+        )
+    return report
+
+
+def _verify_commands(session: GuestSession, commands: tuple[str, ...]) -> None:
+    for command in commands:
+        if session.run(f"command -v {shlex.quote(command)}", timeout_s=30, limit=1024).exit_code != 0:
+            raise GuestFailed(f"Golden lacks what its profile promises: command {command} is missing")
+
+
+def _document(text: str) -> dict[str, object]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GuestUnreachable("Guest's verification report cannot be read") from error
+    if not isinstance(document, dict):
+        raise GuestUnreachable("Guest's verification report cannot be read")
+    return document
+
+
+def _list(value: object) -> list[str]:
+    return [printable(str(item), limit=80) for item in value[:100]] if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return printable(value, limit=120) if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {printable(str(k), limit=120): printable(str(v), limit=120) for k, v in list(value.items())[:20_000]}

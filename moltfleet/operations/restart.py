@@ -1,0 +1,32 @@
+"""Restart clones: stop, then start, under one lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.requests import StopRequest
+from moltfleet.model.results import ActResult
+from moltfleet.operations import repair
+from moltfleet.operations.clones import clone_names
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.parallel import each
+from moltfleet.operations.start import start_one
+from moltfleet.operations.stop import stop_one
+
+
+def restart(fleet: Fleet, patterns: Sequence[str], request: StopRequest) -> tuple[ActResult, ...]:
+    """Restart every named clone; one that was off is started, one that fails stands in its result."""
+
+    def act(name: str) -> ActResult:
+        started = fleet.clock.monotonic()
+        try:
+            with fleet.locks.hold(name, verb="restart"):
+                repair.repair_clone(fleet, name)
+                stop_one(fleet, name, request)
+                start_one(fleet, name)
+        except MoltfleetError as error:
+            return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
+        return ActResult(name, "restarted", seconds=fleet.clock.monotonic() - started)
+
+    return each(clone_names(fleet, patterns), act, jobs=fleet.config.jobs)

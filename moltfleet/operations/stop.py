@@ -1,0 +1,42 @@
+"""Stop clones: ask the guest, and cut its power when told to or after the deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.requests import StopRequest
+from moltfleet.model.results import ActResult
+from moltfleet.operations import repair
+from moltfleet.operations.clones import clone_names, get_clone
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.parallel import each
+from moltfleet.operations.power import power_off
+
+
+def stop(fleet: Fleet, patterns: Sequence[str], request: StopRequest) -> tuple[ActResult, ...]:
+    """Stop every named clone; one that is off already is left alone, one that fails stands in its result."""
+
+    def act(name: str) -> ActResult:
+        started = fleet.clock.monotonic()
+        try:
+            with fleet.locks.hold(name, verb="stop"):
+                repair.repair_clone(fleet, name)
+                outcome, detail = stop_one(fleet, name, request)
+        except MoltfleetError as error:
+            return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
+        return ActResult(name, outcome, detail, fleet.clock.monotonic() - started)
+
+    return each(clone_names(fleet, patterns), act, jobs=fleet.config.jobs)
+
+
+def stop_one(fleet: Fleet, name: str, request: StopRequest) -> tuple[str, str]:
+    """Stop one clone whose lock the caller holds; returns outcome and detail."""
+    domain, _ = get_clone(fleet, name)
+    if not domain.is_active:
+        return "unchanged", "was off"
+    if request.now:
+        fleet.hypervisor.destroy(name)
+        return "stopped", "power cut"
+    went_by_itself = power_off(fleet, name, timeout_s=request.timeout_s)
+    return "stopped", "" if went_by_itself else "power cut after the deadline"
