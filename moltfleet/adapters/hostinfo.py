@@ -1,0 +1,78 @@
+"""What this machine is: memory, CPUs, boot, name, processes. The only importer of psutil; it changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from moltfleet.model.size import Size
+
+_PROC = Path("/proc")
+_MACHINE_ID = Path("/etc/machine-id")
+
+
+@dataclass(frozen=True, slots=True)
+class HostMemory:
+    """This machine's memory; ``available`` is the kernel's MemAvailable."""
+
+    total: Size
+    available: Size
+
+
+def memory() -> HostMemory:
+    """Measure this machine's memory."""
+    measured = psutil.virtual_memory()
+    return HostMemory(Size(measured.total), Size(measured.available))
+
+
+def cpu_count() -> int:
+    """Count the logical CPUs, 1 when the kernel does not tell."""
+    return psutil.cpu_count() or 1
+
+
+def cpu_flags(proc: Path = _PROC) -> frozenset[str]:
+    """Return the first CPU's flags from /proc/cpuinfo; empty where it has none (not x86)."""
+    for line in (proc / "cpuinfo").read_text("utf-8", "replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "flags":
+            return frozenset(value.split())
+    return frozenset()
+
+
+def has_hardware_virtualization(proc: Path = _PROC) -> bool:
+    """Whether the CPU flags say that KVM can work: vmx (Intel) or svm (AMD)."""
+    return bool({"vmx", "svm"} & cpu_flags(proc))
+
+
+def boot_id(proc: Path = _PROC) -> str:
+    """Return the kernel's random id of this boot."""
+    return (proc / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def host_name() -> str:
+    """Return this machine's host name."""
+    return socket.gethostname()
+
+
+def machine_key(machine_id: Path = _MACHINE_ID) -> str:
+    """Return what tells this machine from another of the same name.
+
+    A hash, because machine-id(5) asks not to expose the id itself; the host name where there is no id.
+    """
+    try:
+        secret = machine_id.read_text().strip()
+    except OSError:
+        secret = host_name()
+    return hashlib.sha256(f"moltfleet {secret}".encode()).hexdigest()[:16]
+
+
+def process_started_at(pid: int) -> float | None:
+    """Return when a process of this machine started, in seconds since the epoch; None when there is none."""
+    try:
+        return psutil.Process(pid).create_time()
+    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
+        return None

@@ -1,0 +1,211 @@
+"""SSH keys: the fleet key on this machine, the user's public keys, new host keys for guests. No passwords (D8)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import platformdirs
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+    load_ssh_public_key,
+)
+
+from moltfleet.adapters.localfile import read_small, write_atomically
+from moltfleet.model.errors import InvalidInput, ToolFailed
+from moltfleet.model.names import printable
+from moltfleet.model.recipe import HostKeyPair
+
+_LOG = logging.getLogger(__name__)
+_COMMENT = "moltfleet"
+_LARGEST_FILE = 64 * 1024
+# Keys in hardware; cryptography does not read them, OpenSSH in the guest does.
+_HARDWARE = ("sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
+_EXAMPLE = "Example: '~/.ssh/id_ed25519.pub', or the line 'ssh-ed25519 AAAA… me@home'."
+
+
+class LocalKeys:
+    """The ``Keys`` port. ``entries`` are the configured public keys: paths, or whole key lines."""
+
+    def __init__(self, entries: Sequence[str] = (), *, directory: Path | None = None, home: Path | None = None) -> None:
+        self._entries = tuple(entries)
+        self._directory = directory or platformdirs.user_data_path("moltfleet")
+        self._home = home or Path.home()
+
+    @property
+    def fleet_key_path(self) -> Path:
+        """Where the fleet key is or will be."""
+        return self._directory / "id_ed25519"
+
+    def fleet_private_key(self) -> Path:
+        """Return the file of the fleet key, made on first use.
+
+        Raises: ToolFailed when it cannot be made or read, or others may read it.
+        """
+        self._load_or_make()
+        return self.fleet_key_path
+
+    def fleet_public_key(self) -> str:
+        """See the port."""
+        return f"{_public_line(self._load_or_make())} {_COMMENT}"
+
+    def user_public_keys(self) -> tuple[str, ...]:
+        """See the port. Raises: InvalidInput, which names the configured entry that is no public key."""
+        lines = [line for entry in self._entries for line in self._lines_of(entry)]
+        if not self._entries:
+            lines = list(_default_keys(self._home / ".ssh"))
+        return tuple({line.split()[1]: line for line in lines}.values())
+
+    def new_host_key(self) -> HostKeyPair:
+        """See the port."""
+        key = Ed25519PrivateKey.generate()
+        return HostKeyPair(private=_private_text(key).decode("ascii"), public=_public_line(key))
+
+    def _load_or_make(self) -> Ed25519PrivateKey:
+        path = self.fleet_key_path
+        try:
+            if not path.exists():
+                _make_key(path)
+            _check_mode(path)
+            key = _parse_private(path.read_bytes(), path)
+            public = f"{_public_line(key)} {_COMMENT}\n".encode("ascii")
+            if read_small(path.with_suffix(".pub"), limit=_LARGEST_FILE) != public:
+                write_atomically(path.with_suffix(".pub"), public)
+        except OSError as error:
+            raise ToolFailed(f"Fleet key {path} cannot be used: {error.strerror}") from error
+        return key
+
+    def _lines_of(self, entry: str) -> list[str]:
+        if _looks_like_key(entry):
+            return [check_public_key(entry, source="authorized_keys in the configuration")]
+        path = self._home / entry[2:] if entry.startswith("~/") else Path(entry)
+        try:
+            content = read_small(path, limit=_LARGEST_FILE)
+        except OSError as error:
+            raise InvalidInput(f"Public key file {printable(entry)!r} cannot be read: {error.strerror}") from error
+        if content is None:
+            raise InvalidInput(f"Public key file {printable(entry)!r} does not exist", hint=_EXAMPLE)
+        lines = list(_key_lines(content))
+        if not lines:
+            raise InvalidInput(f"Public key file {printable(entry)!r} is empty", hint=_EXAMPLE)
+        return [check_public_key(line, source=printable(entry)) for line in lines]
+
+
+def check_public_key(line: str, *, source: str) -> str:
+    """Return ``line``, trimmed, when it is one OpenSSH public key without options.
+
+    Raises: InvalidInput, which names ``source`` and never quotes what may be a private key.
+    """
+    trimmed = line.strip()
+    if "PRIVATE KEY" in trimmed:
+        raise InvalidInput(f"{source} is a private key", hint="The public one lies beside it and ends in .pub.")
+    try:
+        if not trimmed.isprintable() or not _is_key(trimmed):
+            raise ValueError
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidInput(f"{source} is not an OpenSSH public key", hint=_EXAMPLE) from error
+    return trimmed
+
+
+def _is_key(line: str) -> bool:
+    words = line.split()
+    if len(words) < 2:
+        return False
+    if words[0] in _HARDWARE:
+        blob = base64.b64decode(words[1], validate=True)
+        name = words[0].encode("ascii")
+        return blob.startswith(len(name).to_bytes(4, "big") + name)
+    load_ssh_public_key(f"{words[0]} {words[1]}".encode())
+    return True
+
+
+def _looks_like_key(entry: str) -> bool:
+    return entry.lstrip().startswith(("ssh-", "ecdsa-", "sk-", "-----BEGIN")) and " " in entry.strip()
+
+
+def _key_lines(content: bytes) -> Iterator[str]:
+    text = content.decode("utf-8", "replace")
+    if "PRIVATE KEY" in text:
+        yield text
+        return
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield line
+
+
+def _default_keys(directory: Path) -> Iterator[str]:
+    """Yield what ssh-keygen left in ~/.ssh; a file there that is no key is not this program's business."""
+    for path in sorted(directory.glob("id_*.pub")):
+        try:
+            for line in _key_lines(path.read_bytes()[:_LARGEST_FILE]):
+                yield check_public_key(line, source=str(path))
+        except (OSError, InvalidInput) as error:
+            _LOG.info("Passed over %s: %s", path, error)
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key; when somebody else was faster, theirs stays. Raises: OSError."""
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.parent.mkdir(mode=0o700)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    write_atomically(temporary, _private_text(Ed25519PrivateKey.generate()), mode=0o600)
+    try:
+        # Unlike a rename, a link never replaces: of two first uses at once, one key survives.
+        path.hardlink_to(temporary)
+        _LOG.info("Made the fleet key %s", path)
+    except FileExistsError:
+        _LOG.info("Another process made the fleet key %s", path)
+    finally:
+        temporary.unlink()
+
+
+def _check_mode(path: Path) -> None:
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    # root reads every file anyway; a key of somebody else would be theirs to change.
+    if status.st_uid not in (os.getuid(), 0):
+        raise ToolFailed(f"Fleet key {path} belongs to another user")
+    if mode & 0o077:
+        raise ToolFailed(
+            f"Fleet key {path} is open to other users (mode {mode:04o})",
+            hint=f"chmod 600 {path}; when others may have read it, make a new one with `moltfleet key`.",
+        )
+
+
+def _parse_private(content: bytes, path: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_ssh_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm, binascii.Error) as error:
+        raise _not_ours(path) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _not_ours(path)
+    return key
+
+
+def _not_ours(path: Path) -> ToolFailed:
+    return ToolFailed(
+        f"Fleet key {path} is not an Ed25519 key without a passphrase",
+        hint="Move it away, and the next command makes a new one; existing clones then need `moltfleet key`.",
+    )
+
+
+def _private_text(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+
+
+def _public_line(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
