@@ -116,7 +116,8 @@ def write_index(repository: Path) -> None:
     options = [f"-oAPT::FTPArchive::Release::{key}=lab" for key in ("Origin", "Suite", "Codename")]
     options += ["-oAPT::FTPArchive::Release::Components=main", "-oAPT::FTPArchive::Release::Architectures=amd64"]
     release = run("apt-ftparchive", *options, "release", "dists/lab", folder=repository)
-    replace(repository / "dists/lab/Release", release.encode())
+    lines = (line for line in release.splitlines() if not line.endswith(" Release"))  # the old one's own sums
+    replace(repository / "dists/lab/Release", "".join(f"{line}\n" for line in lines).encode())
 
 
 def replace(path: Path, content: bytes) -> None:
