@@ -24,8 +24,8 @@ def make_file_system(tree: Path, raw: Path, *, size: int, identity: uuid.UUID, l
         file.truncate(size)
     extended = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
     # 4 KiB blocks always: from 1 KiB ones, the default below 512 MiB, extlinux cannot load a kernel.
-    options = ["-q", "-F", "-b", "4096", "-I", "256", "-d", tree, "-O", FEATURES, "-E", extended, "-U", str(identity), "-L", label, "-m", "1"]
-    run("mkfs.ext4", *options, raw)
+    layout = ["-b", "4096", "-I", "256", "-m", "1", "-O", FEATURES, "-E", extended]
+    run("mkfs.ext4", "-q", "-F", *layout, "-U", str(identity), "-L", label, "-d", tree, raw)
 
 
 def install_boot_loader(raw: Path, mount_point: Path) -> None:

@@ -57,7 +57,7 @@ def _move(source: Path, target: Path) -> None:
     try:
         shutil.move(source, temporary)
         temporary.chmod(0o644)
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 

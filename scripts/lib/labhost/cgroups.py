@@ -49,6 +49,6 @@ def remove_subtrees(place: Place) -> None:
         while folder.exists() and time.monotonic() < deadline:
             for path, _folders, _files in os.walk(folder, topdown=False):
                 with suppress(OSError):
-                    os.rmdir(path)
+                    Path(path).rmdir()
             if folder.exists():
                 time.sleep(0.05)

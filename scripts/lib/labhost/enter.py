@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from labhost import namespaces
 from labhost.errors import LabError
@@ -51,7 +52,7 @@ def run_inside(init: Init, argv: Sequence[str]) -> None:
 
 def run_command(place: Place, init: Init, argv: Sequence[str], *, user: str | None) -> int:
     """Run a command in the lab in the foreground and return its exit status, 128 + n for a signal."""
-    folder = os.getcwd()
+    folder = str(Path.cwd())
     namespaces.join_host(init.pid)
     identity = get_identity(user or "root")
     signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
@@ -99,6 +100,7 @@ def make_environment(place: Place, identity: Identity) -> dict[str, str]:
 def _become_command(place: Place, argv: Sequence[str], identity: Identity, folder: str) -> None:
     """Change to the identity and execute the command; never returns."""
     try:
+        namespaces.give_up_clock()
         os.setgroups(identity.groups)
         os.setgid(identity.gid)
         os.setuid(identity.uid)

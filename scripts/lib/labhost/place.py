@@ -58,9 +58,7 @@ class Place:
 def get_place(name: str) -> Place:
     """Return the place of a lab; raise when the name cannot be a directory name."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
-        raise LabError(
-            f"Lab name {name!r} is not made of a-z, 0-9 and '-'", hint="At most 31 characters.", code=2
-        )
+        raise LabError(f"Lab name {name!r} is not made of a-z, 0-9 and '-'", hint="At most 31 characters.", code=2)
     return Place(name)
 
 
@@ -85,7 +83,7 @@ def record_init(place: Place, pid: int) -> None:
         raise LabError(f"Lab {place.name!r} did not stay up", hint=f"See {place.log}/init.log", code=7)
     temporary = place.state.with_suffix(".tmp")
     temporary.write_text(json.dumps(asdict(Init(pid, start_time, read_boot_id()))))
-    os.replace(temporary, place.state)
+    temporary.replace(place.state)
 
 
 def find_init(place: Place) -> Init | None:
@@ -102,9 +100,7 @@ def get_init(place: Place) -> Init:
     """Return the lab's PID 1; raise when the lab is not up."""
     init = find_init(place)
     if init is None:
-        raise LabError(
-            f"Lab {place.name!r} is not up", hint=f"scripts/lab up --name {place.name}", code=4
-        )
+        raise LabError(f"Lab {place.name!r} is not up", hint=f"scripts/lab up --name {place.name}", code=4)
     return init
 
 
@@ -123,7 +119,7 @@ def locked_root() -> Iterator[None]:
         handle = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(handle, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
-            if os.stat(ROOT).st_ino == os.fstat(handle).st_ino:
+            if ROOT.stat().st_ino == os.fstat(handle).st_ino:
                 break
         os.close(handle)  # another process removed the directory while we waited
     try:

@@ -62,9 +62,7 @@ def require_packages() -> None:
     """Raise with the exact install line when something is missing."""
     missing = packages.find_missing(packages.LAB)
     if missing:
-        raise LabError(
-            f"Not installed: {', '.join(missing)}", hint=packages.format_install_line(missing), code=7
-        )
+        raise LabError(f"Not installed: {', '.join(missing)}", hint=packages.format_install_line(missing), code=7)
 
 
 def prepare_files(place: Place) -> None:
@@ -130,13 +128,14 @@ def _become_init(place: Place, program: Path, pid_fd: int, ready_fd: int) -> Non
         if pid != 0:
             os.write(pid_fd, str(pid).encode())
             os._exit(0)
+        namespaces.give_up_clock()
         os.chdir("/")
         os.umask(0o022)
         _redirect_output(place.log / "init.log")
         os.set_inheritable(ready_fd, True)
         argv = [sys.executable, str(program), "_init", "--name", place.name, "--ready-fd", str(ready_fd)]
         os.execve(sys.executable, argv, {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8"})
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - a forked child tells its parent everything
         os.write(ready_fd, str(error).encode())
     finally:
         os._exit(1)

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from images import mirrors
+
 from labhost.errors import LabError
 from labhost.packages import REPOSITORY, find_missing, format_install_line
 from labhost.place import WWW_PORT, Place
@@ -124,7 +125,7 @@ def replace(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one; hidden, as apt-ftparchive lists the rest."""
     temporary = path.parents[0] / f".{path.name}.tmp"
     temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def apt(configuration: Path, *arguments: str) -> str:

@@ -36,9 +36,7 @@ def write_databases(place: Place) -> None:
     """Write copies of passwd, group and shadow with the test users added."""
     folder = place.base / "etc"
     folder.mkdir(exist_ok=True)
-    passwd = "".join(
-        f"{user.name}:x:{user.uid}:{user.uid}:lab user:{user.home}:/bin/bash\n" for user in USERS
-    )
+    passwd = "".join(f"{user.name}:x:{user.uid}:{user.uid}:lab user:{user.home}:/bin/bash\n" for user in USERS)
     group = "".join(f"{user.name}:x:{user.uid}:\n" for user in USERS)
     shadow = "".join(f"{user.name}:*:19000:0:99999:7:::\n" for user in USERS)
     _write(folder / "passwd", Path("/etc/passwd").read_text() + passwd, 0o644)
