@@ -25,7 +25,6 @@ from moltfleet.model.size import Size
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0)
-_CHUNK = 1 << 20
 # Consecutive attempts that may end without a single new byte.
 _ATTEMPTS = 4
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
@@ -206,9 +205,10 @@ class _Transfer:
         expected = int(response.headers.get("content-length", 0))
         total = have + expected if expected else 0
         with self._part.open("ab" if have else "wb") as file:
-            for chunk in response.iter_raw(_CHUNK):
+            # As the chunks come: asked for larger ones, httpx would drop the begun one when the line breaks.
+            for chunk in response.iter_raw():
                 file.write(chunk)
-                # So that an attempt's success can be seen, and nothing is lost with this process.
+                # So that what arrived counts for the next attempt, even if this process is killed.
                 file.flush()
                 have += len(chunk)
                 self._step.advance(have, total)
