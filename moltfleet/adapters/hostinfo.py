@@ -70,9 +70,14 @@ def machine_key(machine_id: Path = _MACHINE_ID) -> str:
     return hashlib.sha256(f"moltfleet {secret}".encode()).hexdigest()[:16]
 
 
-def process_started_at(pid: int) -> float | None:
-    """Return when a process of this machine started, in seconds since the epoch; None when there is none."""
+def process_started_at(pid: int, proc: Path = _PROC) -> int | None:
+    """Return when a process of this machine started, in clock ticks since the boot; None when there is none.
+
+    Not psutil's time since the epoch, which moves when the clock is set.
+    """
     try:
-        return psutil.Process(pid).create_time()
-    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
+        status = (proc / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
         return None
+    # proc(5): field 22; the second one, the name, is in parentheses and may contain anything.
+    return int(status.rpartition(")")[2].split()[19])

@@ -20,7 +20,7 @@ from moltfleet.model.ports import Clock, Storage
 from moltfleet.model.size import Size
 
 _POLL_S = 0.2
-# libvirt makes no volume smaller than this one usefully, and a holder takes a tenth of it.
+# One block; a claim takes about 300 bytes of it.
 _BYTES = 4096
 # Longer than any act; a holder on another machine cannot be asked whether it still lives.
 LIFETIME_S = 6 * 3600.0
@@ -44,10 +44,13 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The content of a lock. Times are in seconds since the epoch; ``started`` tells a reused process id."""
+    """The content of a lock. Times are in seconds since the epoch.
+
+    ``started``, in ticks since the boot, tells a process from a later one with the same number.
+    """
 
     pid: int
-    started: float
+    started: int
     user: str
     verb: str
     since: float
@@ -65,9 +68,9 @@ class Claim:
         """Read a volume's content; None when it is not, or not yet, a claim."""
         try:
             data = json.loads(content)
-            numbers = {key: float(data[key]) for key in ("started", "since", "expires")}
-            words = {key: str(data[key]) for key in ("user", "verb", "host", "host_key", "boot")}
-            return cls(pid=int(data["pid"]), **numbers, **words)
+            user, verb, host, key, boot = (str(data[name]) for name in ("user", "verb", "host", "host_key", "boot"))
+            since, expires = float(data["since"]), float(data["expires"])
+            return cls(int(data["pid"]), int(data["started"]), user, verb, since, expires, host, key, boot)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
 
@@ -98,7 +101,7 @@ class VolumeLocks:
         """See the port; unlike it, the lock of a holder killed on another machine ends only with its time."""
         volume = lock_volume(name)
         deadline = self._clock.monotonic() + wait_s
-        while not self._take(volume, verb):
+        while (mine := self._take(volume, verb)) is None:
             claim = self._read(volume)
             if claim is not None and claim.is_stale(self._clock.now(), self._machine):
                 self._break(volume, claim)
@@ -109,7 +112,9 @@ class VolumeLocks:
         try:
             yield
         finally:
-            self._storage.delete(volume)
+            # After its time the lock may be somebody else's.
+            if self._read(volume) == mine:
+                self._storage.delete(volume)
 
     def is_held(self, name: str) -> bool:
         """See the port."""
@@ -119,25 +124,26 @@ class VolumeLocks:
         claim = self._read(volume)
         return claim is None or not claim.is_stale(self._clock.now(), self._machine)
 
-    def _take(self, volume: str, verb: str) -> bool:
-        """Make the volume, or return False when there is one."""
+    def _take(self, volume: str, verb: str) -> Claim | None:
+        """Make the volume, or return None when there is one."""
         try:
             self._storage.create_empty(volume, capacity=Size(_BYTES), format="raw")
         except AlreadyExists:
-            return False
+            return None
+        claim = self._claim(verb)
         try:
-            content = self._claim(verb).to_bytes()
+            content = claim.to_bytes()
             self._storage.upload(volume, io.BytesIO(content), length=len(content))
         except BaseException:
             self._storage.delete(volume)
             raise
-        return True
+        return claim
 
     def _claim(self, verb: str) -> Claim:
         now = self._clock.now()
         return Claim(
             pid=os.getpid(),
-            started=hostinfo.process_started_at(os.getpid()) or 0.0,
+            started=hostinfo.process_started_at(os.getpid()) or 0,
             user=user_name(os.getuid()),
             verb=verb,
             since=now,
@@ -163,7 +169,7 @@ class VolumeLocks:
     def _unwritten(self, made_at: float) -> Claim | None:
         if self._clock.now() < made_at + _WRITING_S:
             return None
-        return Claim(0, 0.0, "nobody", "nothing", made_at, made_at + _WRITING_S, "", "", "")
+        return Claim(0, 0, "nobody", "nothing", made_at, made_at + _WRITING_S, "", "", "")
 
     def _break(self, volume: str, stale: Claim) -> None:
         """Remove a stale lock, unless it has changed hands meanwhile.
@@ -172,7 +178,7 @@ class VolumeLocks:
         volume may look again and remove.
         """
         right = f"{volume}.break"
-        if not self._take(right, "break"):
+        if self._take(right, "break") is None:
             claim = self._read(right)
             if claim is not None and claim.is_stale(self._clock.now(), self._machine):
                 self._storage.delete(right)
