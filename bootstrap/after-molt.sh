@@ -73,7 +73,7 @@ drop_connections() {
 start_timers() {
     [ -s "$run/timers" ] || return 0
     timers=$(cat "$run/timers")
-    : >"$run/timers"
+    true >"$run/timers"
     (
         for timer in $timers; do
             [ ! -e "/var/lib/systemd/timers/stamp-$timer" ] || touch "/var/lib/systemd/timers/stamp-$timer"
@@ -88,18 +88,22 @@ read -r epoch nonce boot_id seed
 case $epoch in *[!0-9.]* | '' | .* | *.*.*) printf '{"error":"no epoch on standard input"}\n' && exit 2 ;; esac
 case $seed in *[!0-9a-fA-F]*) seed='' ;; esac
 
-if set_clock "$epoch"; then stepped=true; else stepped=false ok=false; fi
-if [ ${#seed} -ge 64 ] && reseed "$seed" 2>/dev/null; then reseeded=true; else reseeded=false ok=false; fi
-if ip neigh flush all >/dev/null 2>&1; then neighbours=true; else neighbours=false; fi
-if drop_connections; then connections=true; else connections=false; fi
-
 found=''
 [ ! -r "$run/nonce" ] || read -r found <"$run/nonce"
 compare "$found" "${nonce:--}" && nonce_verdict=$verdict
 read -r found <"$proc/sys/kernel/random/boot_id" || found=''
 compare "$found" "${boot_id:--}" && boot_verdict=$verdict
+
+# Another guest than the expected one, or no guest at all, is left as it is.
+stepped=false reseeded=false neighbours=false connections=false
+if [ "$ok" = true ]; then
+    if set_clock "$epoch"; then stepped=true; else ok=false; fi
+    if [ ${#seed} -ge 64 ] && reseed "$seed" 2>/dev/null; then reseeded=true; else ok=false; fi
+    ! ip neigh flush all >/dev/null 2>&1 || neighbours=true
+    ! drop_connections || connections=true
+    start_timers
+fi
 read -r uptime _ <"$proc/uptime" || uptime=0
-start_timers
 read_clock
 printf '{"ok":%s,"clock":%s,"clock_set":%s,"reseeded":%s,"nonce":"%s","boot":"%s","boot_id":"%s",' \
     "$ok" "$clock" "$stepped" "$reseeded" "$nonce_verdict" "$boot_verdict" "$found"

@@ -12,12 +12,17 @@ library=${MOLTFLEET_LIB:-/usr/local/lib/moltfleet}
 export DEBIAN_FRONTEND=noninteractive
 
 # The tools that a guest keeps; the list is here so that a forgotten file fails the build and not a molt.
-tools='step seal.sh before-save.sh after-molt.sh reseed.py identity.py verify.py failures.py'
+tools='step seal.sh before-save.sh after-molt.sh reseed.py identity.sh verify.py failures.py'
+
+# Beside, then renamed: an interrupted copy leaves the old file. busybox has no install(1).
+put() {
+    cp "$1" "$2.new" && chmod 0755 "$2.new" && mv "$2.new" "$2"
+}
 
 install_tools() {
     mkdir -p "$library" || return 1
     for tool in $tools; do
-        [ "$source" = "$library" ] || install -m 0755 "$source/$tool" "$library/$tool" || return 1
+        [ "$source" = "$library" ] || put "$source/$tool" "$library/$tool" || return 1
     done
     printf '%s\n' "$1" >"$library/version"
 }

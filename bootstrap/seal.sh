@@ -4,7 +4,7 @@
 #   seal.sh [--root DIR] [--keep-lists]   seal; idempotent; the last thing done before the shutdown
 #   seal.sh [--root DIR] --check          exit 1 and name what is not sealed
 #
-# On the running system (root /) services that would write their identity back at shutdown are stopped first. With
+# Refuses a running system that moltfleet has not set up. There (root /) services that would write their identity back at shutdown are stopped first. With
 # --root only files are touched. The clone's own seed brings the keys, the host name and the network again.
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -33,10 +33,13 @@ done
 is_live() { [ -z "$root" ]; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Removes everything below the given directories, and keeps them.
+# Removes everything below the given directories, and keeps them. Never crosses into another file system, as rm -rf
+# would; busybox has no -delete.
 empty() {
     for directory in "$@"; do
-        [ ! -d "$directory" ] || find "$directory" -xdev -mindepth 1 -delete || return 1
+        [ -d "$directory" ] || continue
+        find "$directory" -xdev -mindepth 1 ! -type d -exec rm -f {} + || return 1
+        find "$directory" -xdev -mindepth 1 -depth -type d -exec rmdir {} + || return 1
     done
 }
 
@@ -60,7 +63,7 @@ quiet_services() {
 
 # An empty file, not "uninitialized": that would make the first boot of every clone run preset-all, machine-id(5).
 machine_id() {
-    : >"$root/etc/machine-id" || return 1
+    true >"$root/etc/machine-id" || return 1
     [ -d "$root/var/lib/dbus" ] || return 0
     rm -f "$root/var/lib/dbus/machine-id" && ln -s /etc/machine-id "$root/var/lib/dbus/machine-id"
 }
@@ -87,8 +90,9 @@ dhcp_identifier() {
         printf '[DHCPv4]\nDUIDType=link-layer\n\n[DHCPv6]\nDUIDType=link-layer\n' \
             >"$root/etc/systemd/networkd.conf.d/moltfleet.conf" || return 1
     fi
-    if [ -f "$root/etc/dhcp/dhclient.conf" ] && ! grep -q '^send dhcp-client-identifier' "$root/etc/dhcp/dhclient.conf"; then
-        printf 'send dhcp-client-identifier = hardware;\n' >>"$root/etc/dhcp/dhclient.conf" || return 1
+    dhclient=$root/etc/dhcp/dhclient.conf
+    if [ -f "$dhclient" ] && ! grep -q '^send dhcp-client-identifier' "$dhclient"; then
+        printf 'send dhcp-client-identifier = hardware;\n' >>"$dhclient" || return 1
     fi
     [ -d "$root/etc/NetworkManager/conf.d" ] || return 0
     printf '[connection]\nipv4.dhcp-client-id=mac\n' >"$root/etc/NetworkManager/conf.d/moltfleet.conf"
@@ -110,8 +114,9 @@ cloud_init() {
 logs() {
     [ -d "$root/var/log" ] || return 0
     empty "$root/var/log/journal" "$root/var/log/moltfleet" "$root/var/crash" || return 1
-    find "$root/var/log" -xdev -type f \( -name '*.gz' -o -name '*.[0-9]' -o -name '*.old' \) -delete || return 1
-    find "$root/var/log" -xdev -type f -exec sh -c 'for file; do : >"$file" || exit 1; done' sh {} +
+    find "$root/var/log" -xdev -type f \( -name '*.gz' -o -name '*.[0-9]' -o -name '*.old' \) -exec rm -f {} + ||
+        return 1
+    find "$root/var/log" -xdev -type f -exec sh -c 'for file; do true >"$file" || exit 1; done' sh {} +
 }
 
 # The build's own ways in, and the traces of people; the clone's seed writes its authorized keys anew.
@@ -174,9 +179,15 @@ check() {
         '/home/*/.ssh/authorized_keys' /root/.ssh/authorized_keys '/home/*/.bash_history' /root/.bash_history \
         /etc/apt/apt.conf.d/95moltfleet-build; do
         # The pattern is to expand, the root is not: it may hold spaces.
-        (cd "${root:-/}" && for found in .$pattern; do [ ! -e "$found" ] || exit 1; done) || complain "$pattern is there"
+        (cd "${root:-/}" && for found in .$pattern; do [ ! -e "$found" ] || exit 1; done) ||
+            complain "$pattern is there"
     done
     [ -z "$failed" ]
 }
 
+# A slip of the hand on a workstation would cost its host keys and logs.
+if is_live && [ "$act" = seal ] && [ ! -d /usr/local/lib/moltfleet ]; then
+    printf 'seal: this is no guest of moltfleet: there is no /usr/local/lib/moltfleet\n' >&2
+    exit 2
+fi
 "$act"

@@ -1,4 +1,4 @@
-"""The profiles of ``cloud-init/``: an index per profile, and the fragments it names; refuses an index it cannot read."""
+"""The profiles of ``cloud-init/``: an index per profile, and the fragments it names; refuses a broken index."""
 
 from __future__ import annotations
 
