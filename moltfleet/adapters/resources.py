@@ -26,6 +26,11 @@ class BootstrapFiles:
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all files of ``bootstrap/``, sorted."""
+        directory = self._directory or find_directory("bootstrap")
+        return tuple(sorted(path.name for path in directory.iterdir() if path.is_file()))
+
     def read(self, name: str) -> bytes:
         """Return the content of a file below ``bootstrap/``. Raises: NotFound."""
         directory = self._directory or find_directory("bootstrap")

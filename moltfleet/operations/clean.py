@@ -9,8 +9,8 @@ from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import GuestFailed, MoltfleetError, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Pending, Verb
 from moltfleet.model.volumes import Stamp, ram_volume
-from moltfleet.operations import after_molt, layers
-from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations import after_molt, layers, molting
+from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import timeouts, timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import Target, parse_answer, run_script
@@ -28,10 +28,11 @@ def take(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRec
         try:
             return _take_warm(fleet, name, clone)
         except MoltfleetError as error:
-            if not fleet.hypervisor.get(name).is_active:
-                raise
             fleet.progress.warn(f"Clone {name!r} gets a cold clean point: {error.brief}")
-            clone = _withdraw(fleet, name, clone)
+            withdrawn = _withdraw(fleet, name, clone)
+            if withdrawn is None:
+                return _go_on_cold(fleet, name, error.brief)
+            clone = withdrawn
     return _take_cold(fleet, name, clone)
 
 
@@ -138,16 +139,27 @@ def finish(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     return clone
 
 
-def _withdraw(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
-    """Take back a clean point that failed while the guest still runs on its old layer."""
+def _withdraw(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord | None:
+    """Take a failed warm clean point back while the guest still runs on its old layer; None when it was written."""
     current = fleet.hypervisor.get(name).record
     if not isinstance(current, CloneRecord) or current.pending is None:
         return clone
     if current.top != clone.top:
-        raise WrongState(f"Clean point of {name!r} was interrupted after it was written")
-    target = current.pending.target
-    clone = replace(clone, next_number=current.next_number)
-    fleet.hypervisor.set_disk(name, clone.top)
-    fleet.hypervisor.write_record(name, clone)
-    layers.delete_layers(fleet, name, (target,))
-    return clone
+        return None
+    return molting.roll_back(fleet, name, current)
+
+
+def _go_on_cold(fleet: Fleet, name: str, reason: str) -> CloneRecord:
+    """Keep the frozen disk of a clean point whose RAM did not come back, and boot from it."""
+    _, current = get_clone(fleet, name)
+    if current.clean is None:
+        raise WrongState(f"Clean point of {name!r} was interrupted")
+    ram = (current.clean.ram,) if current.clean.ram else ()
+    cold = replace(current.clean, ram=None, fingerprint=None, nonce=None, boot_id=None)
+    current = replace(current, clean=cold, pending=None, trash=(*current.trash, *ram))
+    current = molting.journal(fleet, name, current, None)
+    watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
+    current, _ = molting.perform(fleet, name, current, reason=reason, watch=watch)
+    # Nobody worked on the layer that this molt shed.
+    shed = (current.shed.volume,) if current.shed else ()
+    return molting.empty_trash(fleet, name, replace(current, shed=None, trash=(*current.trash, *shed)))

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moltfleet import __version__
 from moltfleet.model.domain import Endpoint
@@ -27,6 +27,7 @@ from moltfleet.operations.stages import Stage
 
 # Memory right after a boot is not the idle figure.
 _SETTLE_S = 2
+_LIBRARY = "/usr/local/lib/moltfleet"
 _LARGEST_REPORT = 1 << 20
 _EXCERPT_LINES = 20
 
@@ -56,6 +57,9 @@ def run(fleet: Fleet, request: BuildRequest, profile: Profile, stage: Stage, bui
         with _ready(fleet, stage, build, "Building the first stage"):
             pass
         is_running = stages.freeze(fleet, stage)
+        # The stage is whole now, and stays whatever becomes of this build.
+        kept = tuple(volume for volume in build.scratch if volume != stage.volume)
+        fleet.hypervisor.write_record(stage.scratch, replace(build, scratch=kept))
     if not is_running:
         fleet.hypervisor.start(stage.scratch)
     with _ready(fleet, stage, build, "Starting on the first stage") as session:
@@ -94,7 +98,8 @@ def _provision(
     report = _verify(fleet, request, profile, directory, session)
     identity = parse_facts(_must(session, f"sh {directory}/identity.sh", "Reading the identity", 60))
     with fleet.progress.step("Sealing"):
-        _must(session, f"sh {directory}/seal.sh && sudo sh {directory}/seal.sh --check", "Sealing", limit)
+        # From where provisioning put it: the seal empties /tmp.
+        _must(session, f"sh {_LIBRARY}/seal.sh && sudo -n sh {_LIBRARY}/seal.sh --check", "Sealing", limit)
     allocation = sum(
         volume.allocation.bytes
         for volume in (fleet.storage.find(stage.volume), fleet.storage.find(stage.build_disk))
