@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from moltfleet.model.names import printable
+from moltfleet.model.names import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -131,7 +131,7 @@ class PlainProgress:
     def say(self, text: str) -> None:
         """Write a line at once, whole even when several threads write."""
         with self._lock:
-            self._stream.write(f"{text}\n")
+            self._stream.write(f"{printable_lines(text)}\n")
             self._stream.flush()
 
 
@@ -147,6 +147,15 @@ class ConsoleProgress:
         self._lock = threading.Lock()
         self._tasks: tuple[Task, ...] = ()
         self._live: Live | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Give the terminal back, for good; steps of threads that an interrupt left behind stay invisible."""
+        with self._lock:
+            self._is_closed = True
+            if self._live:
+                self._live.stop()
+                self._live = None
 
     @contextmanager
     def step(self, title: str, *, timeout_s: float | None = None) -> Iterator[Step]:
@@ -173,15 +182,16 @@ class ConsoleProgress:
     def _print(self, text: str, *, style: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._console.print(Text(printable_lines(text), style=style), soft_wrap=True)
 
     def _add(self, task: Task) -> None:
         with self._lock:
             self._tasks = (*self._tasks, task)
-            if self._live is None:
+            if self._live is None and not self._is_closed:
                 self._live = self._new_live()
                 self._live.start()
-            self._live.refresh()
+            if self._live:
+                self._live.refresh()
 
     def _new_live(self) -> Live:
         from rich.live import Live
@@ -205,7 +215,7 @@ class ConsoleProgress:
             if self._live and not self._tasks:
                 self._live.stop()
                 self._live = None
-        if line:
+        if line and not self._is_closed:
             self._print(line, style="red" if failed else "dim")
 
     def _render(self) -> RenderableType:

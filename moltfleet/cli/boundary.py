@@ -40,6 +40,7 @@ class Boundary(CommandGroup):
 
 
 def _end(error: MoltfleetError, arguments: Sequence[str], invocation: Invocation) -> int:
+    invocation.end_progress()
     # A command line that could not be parsed has not set the option yet.
     if invocation.json or "--json" in arguments:
         tell_json(error)

@@ -37,9 +37,9 @@ def delete_command(invocation: Invocation, /, *, names: tuple[str, ...], everyon
 @pass_invocation
 def cleanup_command(invocation: Invocation, /, *, golden: str) -> None:
     """Delete all clones of a golden; the golden stays."""
-    from moltfleet.operations.listing import show_golden
+    from moltfleet.operations.listing import view_golden
 
-    names = show_golden(invocation.fleet, golden).clones
+    names = view_golden(invocation.fleet, golden).clones
     if names:
         return _delete(invocation, names, schema="moltfleet.cleanup/1")
     # No names at all would mean every clone.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from moltfleet.cli.errors import error_document
+from moltfleet.cli.streams import GuestOutput
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult
@@ -33,14 +34,29 @@ def goldens_document(views: Iterable[GoldenView]) -> Document:
     return {"schema": "moltfleet.golden-list/1", "goldens": [_golden(view) for view in views]}
 
 
-def golden_document(schema: str, view: GoldenView) -> Document:
-    """``moltfleet.golden-show/1`` and ``moltfleet.golden-build/1``."""
-    return {"schema": schema, "golden": _golden(view)}
+def golden_built_document(view: GoldenView) -> Document:
+    """``moltfleet.golden-build/1``."""
+    return {"schema": "moltfleet.golden-build/1", "golden": _golden(view)}
+
+
+def golden_document(view: GoldenView, manifest: Mapping[str, object]) -> Document:
+    """``moltfleet.golden-show/1``, with the manifest as it was written at the build."""
+    return {"schema": "moltfleet.golden-show/1", "golden": _golden(view), "manifest": dict(manifest)}
 
 
 def golden_deleted_document(name: str) -> Document:
     """``moltfleet.golden-delete/1``."""
     return {"schema": "moltfleet.golden-delete/1", "golden": name}
+
+
+def exec_document(outputs: Iterable[GuestOutput]) -> Document:
+    """``moltfleet.exec/1``; bytes that are not UTF-8 are replaced."""
+    return {"schema": "moltfleet.exec/1", "results": [_output(output) for output in outputs]}
+
+
+def copy_document(source: str, destination: str) -> Document:
+    """``moltfleet.copy/1``."""
+    return {"schema": "moltfleet.copy/1", "source": source, "destination": destination}
 
 
 def dry_run_document(lines: Iterable[str]) -> Document:
@@ -81,6 +97,18 @@ def _act(result: ActResult) -> Document:
         "detail": result.detail,
         "seconds": round(result.seconds, 3),
         "error": _error(result.error),
+    }
+
+
+def _output(output: GuestOutput) -> Document:
+    return {
+        "clone": output.result.clone,
+        "exit_status": output.exit_status,
+        "stdout": bytes(output.stdout).decode("utf-8", "replace"),
+        "stderr": bytes(output.stderr).decode("utf-8", "replace"),
+        "truncated": output.truncated,
+        "seconds": round(output.result.seconds, 3),
+        "error": _error(output.result.error),
     }
 
 

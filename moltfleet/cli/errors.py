@@ -7,6 +7,7 @@ import json
 import click
 
 from moltfleet.model.errors import ExitCode, MoltfleetError
+from moltfleet.model.names import printable_lines
 
 
 class Declined(MoltfleetError):
@@ -48,12 +49,15 @@ def error_document(error: MoltfleetError) -> dict[str, object]:
 
 
 def tell(error: MoltfleetError, *, verbose: bool) -> None:
-    """Write an error for a person on standard error; the details are for those who asked."""
-    click.echo(click.style("Error: ", fg="red") + error.brief, err=True)
+    """Write an error for a person on standard error; the details are for those who asked.
+
+    Guests' words may be in it, so nothing reaches the terminal that would drive it (DESIGN D9).
+    """
+    click.echo(click.style("Error: ", fg="red") + printable_lines(error.brief), err=True)
     if error.hint:
-        click.echo(f"Hint: {error.hint}", err=True)
+        click.echo(f"Hint: {printable_lines(error.hint)}", err=True)
     if verbose and error.details:
-        click.echo(error.details.rstrip(), err=True)
+        click.echo(printable_lines(error.details.rstrip(), limit=20_000), err=True)
 
 
 def tell_json(error: MoltfleetError) -> None:

@@ -10,10 +10,15 @@ import click
 
 from moltfleet.cli.command import FILE, CommandGroup, FleetCommand, size_option
 from moltfleet.cli.completing import complete_goldens
-from moltfleet.cli.documents import golden_deleted_document, golden_document, goldens_document
+from moltfleet.cli.documents import (
+    golden_built_document,
+    golden_deleted_document,
+    golden_document,
+    goldens_document,
+)
 from moltfleet.cli.files import read_cloud_config, read_script
 from moltfleet.cli.invocation import Invocation, pass_invocation
-from moltfleet.cli.tables import golden_text, goldens_table
+from moltfleet.cli.tables import golden_text, goldens_table, manifest_text
 from moltfleet.model.requests import BuildRequest
 
 
@@ -94,7 +99,7 @@ def build_command(
     if invocation.dry_run:
         return invocation.show_plan(plan_build(invocation.fleet, request))
     view = build(invocation.fleet, request)
-    return invocation.show(golden_document("moltfleet.golden-build/1", view), golden_text(view))
+    return invocation.show(golden_built_document(view), golden_text(view))
 
 
 @golden_command.command("list", cls=FleetCommand, example="moltfleet golden list")
@@ -113,11 +118,11 @@ def list_command(invocation: Invocation) -> None:
 @click.argument("name", shell_complete=complete_goldens)
 @pass_invocation
 def show_command(invocation: Invocation, /, *, name: str) -> None:
-    """Describe a golden: its generations, its source, and the clones that stand on it."""
+    """Describe a golden: its generations, its source, its manifest, and the clones on it."""
     from moltfleet.operations.listing import show_golden
 
-    view = show_golden(invocation.fleet, name)
-    invocation.show(golden_document("moltfleet.golden-show/1", view), golden_text(view))
+    view, manifest = show_golden(invocation.fleet, name)
+    invocation.show(golden_document(view, manifest), f"{golden_text(view)}\n{manifest_text(manifest)}")
 
 
 @golden_command.command("delete", cls=FleetCommand, destroys=True, example="moltfleet golden delete base")
@@ -125,15 +130,10 @@ def show_command(invocation: Invocation, /, *, name: str) -> None:
 @pass_invocation
 def delete_command(invocation: Invocation, /, *, name: str) -> None:
     """Delete a golden with all its generations; refused while clones stand on it."""
-    from moltfleet.operations.golden_delete import delete_golden
-    from moltfleet.operations.listing import show_golden
-
-    def plan() -> tuple[str, ...]:
-        generations = ", ".join(f"g{number}" for number in show_golden(invocation.fleet, name).generations)
-        return (f"delete golden {name} with {generations}",)
+    from moltfleet.operations.golden_delete import delete_golden, plan_delete_golden
 
     if invocation.dry_run:
-        return invocation.show_plan(plan())
-    invocation.confirm("Delete?", plan)
+        return invocation.show_plan(plan_delete_golden(invocation.fleet, name))
+    invocation.confirm("Delete?", lambda: plan_delete_golden(invocation.fleet, name))
     delete_golden(invocation.fleet, name)
     return invocation.show(golden_deleted_document(name), f"Deleted golden {name}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,26 @@ from moltfleet.model.errors import InvalidInput
 
 if TYPE_CHECKING:
     from moltfleet.config import Config
+    from moltfleet.model.domain import Endpoint
     from moltfleet.model.ports import Progress
     from moltfleet.operations.fleet import Fleet
 
 # Given the settings (whose ``uri`` is the effective one), the URI and the progress.
 FleetBuilder = Callable[["Config", str, "Progress"], "Fleet"]
+# Given the arguments of the OpenSSH client and the clones whose host keys it is to know; returns its exit status.
+SshOpener = Callable[["Config", Sequence[str], Iterable["Endpoint"]], int]
 
 
 def _wire(config: Config, uri: str, progress: Progress) -> Fleet:
     from moltfleet.cli.wiring import build_fleet
 
     return build_fleet(config, uri, progress)
+
+
+def _open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint]) -> int:
+    from moltfleet.cli.wiring import open_ssh
+
+    return open_ssh(config, arguments, known)
 
 
 @dataclass(slots=True)
@@ -38,7 +47,7 @@ class Invocation:
     build_fleet: FleetBuilder = _wire
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     interactive: bool | None = None
-    replace_process: Callable[[str, list[str]], object] = os.execvp
+    open_ssh: SshOpener = _open_ssh
     uri: str | None = None
     config_file: Path | None = None
     json: bool = False
@@ -67,6 +76,14 @@ class Invocation:
 
             self._progress = choose_progress(quiet=self.quiet, verbose=self.verbosity > 0, stream=sys.stderr)
         return self._progress
+
+    def end_progress(self) -> None:
+        """Take a live display off the terminal, also when work goes on in threads that an interrupt left behind."""
+        if self._progress is not None:
+            from moltfleet.progress import ConsoleProgress
+
+            if isinstance(self._progress, ConsoleProgress):
+                self._progress.close()
 
     @property
     def fleet(self) -> Fleet:

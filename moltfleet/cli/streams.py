@@ -7,9 +7,52 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from moltfleet.model.names import printable_lines
+from moltfleet.model.results import ActResult
 
 # A guest that never ends its line must not fill our memory.
 _LONGEST_LINE = 64 * 1024
+
+
+# With --json output is held until the end.
+_MOST_KEPT = 2**20
+
+
+@dataclass(slots=True)
+class GuestOutput:
+    """What one guest wrote, up to a limit, and how its command ended."""
+
+    result: ActResult
+    stdout: bytearray
+    stderr: bytearray
+    truncated: bool
+
+    @property
+    def exit_status(self) -> int | None:
+        """The command's exit status; None when it did not run to its end."""
+        return None if self.result.error else int(self.result.detail)
+
+
+@dataclass(slots=True)
+class Collected:
+    """Guests' output in memory, bounded for each (``--json``)."""
+
+    _kept: dict[tuple[str, bool], bytearray] = field(default_factory=dict)
+    _truncated: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def write(self, name: str, is_error: bool, chunk: bytes) -> None:  # noqa: FBT001 - the operation's callback
+        """Take what guest ``name`` wrote to its standard output or standard error."""
+        with self._lock:
+            kept = self._kept.setdefault((name, is_error), bytearray())
+            room = _MOST_KEPT - len(kept)
+            kept += chunk[:room]
+            if len(chunk) > room:
+                self._truncated.add(name)
+
+    def of(self, result: ActResult) -> GuestOutput:
+        """Return what was kept of one guest."""
+        stdout, stderr = (self._kept.get((result.clone, is_error), bytearray()) for is_error in (False, True))
+        return GuestOutput(result, stdout, stderr, result.clone in self._truncated)
 
 
 @dataclass(slots=True)
@@ -23,7 +66,7 @@ class Streams:
     _partial: dict[tuple[str, bool], bytes] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def write(self, name: str, chunk: bytes, *, is_error: bool) -> None:
+    def write(self, name: str, is_error: bool, chunk: bytes) -> None:  # noqa: FBT001 - the operation's callback
         """Take what guest ``name`` wrote to its standard output or standard error."""
         with self._lock:
             if self.raw:

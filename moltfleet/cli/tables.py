@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.names import printable
 from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult
+from moltfleet.model.size import Size
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -55,7 +56,7 @@ def clone_text(view: CloneView) -> str:
         ("disk", f"{view.disk_allocation} of its own"),
         ("molt", view.warm),
     )
-    return "\n".join([view.name, *(f"  {name:<8} {printable(str(value))}" for name, value in facts)])
+    return _paragraph(view.name, facts, width=8)
 
 
 def _login(endpoint: Endpoint | None) -> str:
@@ -66,14 +67,17 @@ def _login(endpoint: Endpoint | None) -> str:
 
 
 def acts_table(results: Iterable[ActResult]) -> str:
-    """One line per clone of what became of it."""
-    rows = [(r.clone, r.outcome, f"{r.seconds:.1f}", r.detail) for r in results]
+    """One line per clone of what became of it; errors are told beside the table."""
+    rows = [(r.clone, r.outcome, f"{r.seconds:.1f}", "" if r.error else r.detail) for r in results]
     return _table(("CLONE", "OUTCOME", "SECONDS", "DETAIL"), rows)
 
 
 def molts_table(results: Iterable[MoltResult]) -> str:
-    """One line per clone of how it molted."""
-    rows = [(r.clone, r.outcome, r.mode, f"{r.seconds.total:.2f}", r.kept or "-", r.reason) for r in results]
+    """One line per clone of how it molted; errors are told beside the table."""
+    rows = [
+        (r.clone, r.outcome, r.mode, f"{r.seconds.total:.2f}", r.kept or "-", "" if r.error else r.reason)
+        for r in results
+    ]
     return _table(("CLONE", "OUTCOME", "MODE", "SECONDS", "KEPT", "REASON"), rows)
 
 
@@ -94,4 +98,25 @@ def golden_text(view: GoldenView) -> str:
         ("size", view.allocation),
         ("clones", ", ".join(view.clones) or "none"),
     )
-    return "\n".join([view.name, *(f"  {name:<11} {printable(str(value))}" for name, value in facts)])
+    return _paragraph(view.name, facts, width=11)
+
+
+def manifest_text(manifest: Mapping[str, object]) -> str:
+    """The facts of a golden's manifest that are not on the golden itself; long lists as their length."""
+    packages = manifest.get("packages")
+    facts = (
+        ("image", f"{manifest.get('source_digest')} (verified by {manifest.get('source_verified_by')})"),
+        ("cloud-init", manifest.get("cloud_init")),
+        ("kernel", manifest.get("kernel")),
+        ("idle memory", Size(_whole(manifest.get("idle_memory_bytes")))),
+        ("packages", len(packages) if isinstance(packages, list | dict) else 0),
+    )
+    return _paragraph("manifest", facts, width=11)
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _paragraph(title: str, facts: Iterable[tuple[str, object]], *, width: int) -> str:
+    return "\n".join([title, *(f"  {name:<{width}} {printable(str(value))}" for name, value in facts)])

@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import platform
+from collections.abc import Iterable, Sequence
 
-if TYPE_CHECKING:
-    from moltfleet.config import Config
-    from moltfleet.model.ports import Progress
-    from moltfleet.operations.fleet import Fleet
+from moltfleet.adapters import hostinfo
+from moltfleet.adapters.clock import SystemClock
+from moltfleet.adapters.images import ImageFiles
+from moltfleet.adapters.keys import LocalKeys
+from moltfleet.adapters.libvirt.domains import LibvirtHypervisor
+from moltfleet.adapters.libvirt.gate import Gate
+from moltfleet.adapters.libvirt.host import LocalMachine, is_local
+from moltfleet.adapters.libvirt.networks import LibvirtNetworks
+from moltfleet.adapters.libvirt.storage import LibvirtStorage
+from moltfleet.adapters.locks import FileLocks
+from moltfleet.adapters.openssh import SshClient, known_hosts_path, write_known_hosts
+from moltfleet.adapters.profiles import ProfileFiles
+from moltfleet.adapters.resources import BootstrapFiles
+from moltfleet.adapters.run import hand_over
+from moltfleet.adapters.seed import NoCloudSeeds
+from moltfleet.adapters.ssh import SshGuests
+from moltfleet.config import Config
+from moltfleet.model.domain import Endpoint
+from moltfleet.model.ports import Progress
+from moltfleet.operations.fleet import Fleet
+
+# Our own network's name, whatever network the config prefers for new clones.
+_OWN_NETWORK = "moltfleet"
 
 
 def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
-    """Connect the ports of one run."""
-    raise NotImplementedError
+    """Join the ports of one run; libvirt itself is only connected when it is first needed."""
+    clock = SystemClock()
+    locks = FileLocks.for_uri(uri, clock, os.environ)
+    gate = Gate(uri, timeout_s=config.timeouts.libvirt_call)
+    storage = LibvirtStorage(gate, locks, pool=config.pool, path=str(config.pool_path))
+    keys = LocalKeys(config.authorized_keys)
+    return Fleet(
+        config=config,
+        hypervisor=LibvirtHypervisor(gate, storage, _machine(uri), config.virt_type),
+        storage=storage,
+        networks=LibvirtNetworks(gate, locks, name=_OWN_NETWORK, subnets=config.subnets),
+        locks=locks,
+        guests=SshGuests(keys.fleet_private_key),
+        keys=keys,
+        seeds=NoCloudSeeds(),
+        images=ImageFiles(progress, catalogue=config.catalogue),
+        bootstrap=BootstrapFiles(),
+        profiles=ProfileFiles(),
+        clock=clock,
+        progress=progress,
+    )
+
+
+def _machine(uri: str) -> LocalMachine | None:
+    if not is_local(uri):
+        return None
+    return LocalMachine(
+        memory=hostinfo.memory().total,
+        cpus=hostinfo.cpu_count(),
+        has_virtualization_flag=hostinfo.has_hardware_virtualization(),
+        kernel=platform.release(),
+    )
+
+
+def ssh_arguments(config: Config, where: Endpoint, words: Sequence[str]) -> list[str]:
+    """Return the OpenSSH client's arguments for a shell, or for the command ``words``."""
+    key = LocalKeys(config.authorized_keys).fleet_key_path
+    return SshClient(key=key, known_hosts=known_hosts_path(config.uri)).argv(where, words)
+
+
+def open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint]) -> int:
+    """Give the terminal to the OpenSSH client, which checks against the keys of ``known``; returns its status."""
+    write_known_hosts(known_hosts_path(config.uri), known)
+    return hand_over(arguments)

@@ -167,6 +167,28 @@ def test_guest_text_is_never_taken_for_markup(monkeypatch: pytest.MonkeyPatch) -
     assert "[bold]x[/bold] [/nonsense]" in stream.getvalue()
 
 
+def test_a_closed_display_gives_the_cursor_back_though_a_step_never_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, _, progress = console(monkeypatch, no_color=True)
+    left_behind = progress.step("Starting a")
+    left_behind.__enter__()
+    assert "\x1b[?25l" in stream.getvalue()
+    progress.close()
+    assert "\x1b[?25h" in stream.getvalue()
+    length = len(stream.getvalue())
+    with progress.step("Starting b"):
+        left_behind.__exit__(None, None, None)
+    assert len(stream.getvalue()) == length
+
+
+@pytest.mark.parametrize("form", ["plain", "console"])
+def test_what_a_guest_said_cannot_drive_the_terminal(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    stream, _, live = console(monkeypatch, no_color=True)
+    progress: Progress = PlainProgress(stream) if form == "plain" else live
+    progress.warn("cloud-init failed:\n\x1b[2Jlog", hint="\x9b31m")
+    assert "cloud-init failed:\n?[2Jlog" in stream.getvalue()
+    assert "\x9b" not in stream.getvalue()
+
+
 def run_in_threads(work: Callable[[int], None], *, count: int) -> None:
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     for thread in threads:

@@ -83,14 +83,10 @@ def test_ctrl_c_is_one_line_and_130(run: Run) -> None:
     )
 
 
-def test_the_end_of_input_at_a_question_is_an_interruption(run: Run) -> None:
-    from moltfleet.cli.invocation import Invocation
-
-    assert isinstance(run("golden", "delete", "--help").stdout, str)
-    invocation = Invocation(interactive=True)
-    with pytest.raises(Exception, match=r".*") as caught:
-        invocation.confirm("Delete?", lambda: ())
-    assert type(caught.value).__name__ == "Abort"
+def test_a_guests_words_in_an_error_cannot_drive_the_terminal(run: Run) -> None:
+    error = errors.GuestFailed("cloud-init failed: \x1b]0;x\x07", hint="\x1b[2J", details="log\n\x1b[31m")
+    outcome = run("-v", "list", build_fleet=failing(error))
+    assert outcome.stderr == "Error: cloud-init failed: ?]0;x?\nHint: ?[2J\nlog\n?[31m\n"
 
 
 def test_a_bug_keeps_its_traceback(run: Run) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from moltfleet.cli import documents, tables
 from moltfleet.cli.errors import error_document
+from moltfleet.cli.streams import Collected
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import Busy
 from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult, MoltSeconds
@@ -54,6 +55,24 @@ GOLDENS = (
     GoldenView("base", "agent", "debian-12", 2, (1, 2), "2026-11-20T18:00:00Z", Size.of_gib(2.5), ("base-1", "base-2")),
     GoldenView("lean", "minimal", "/srv/x\x1b[31m.qcow2", 1, (1,), "2026-11-19T08:00:00Z", Size.of_mib(640), ()),
 )
+MANIFEST: dict[str, object] = {
+    "schema": "moltfleet.manifest/1",
+    "built_with": "0.1.0",
+    "source": "debian-12",
+    "source_digest": "0" * 64,
+    "source_verified_by": "SHA512SUMS",
+    "profile": None,
+    "user_data": ["extra.yaml"],
+    "scripts": ["setup.sh"],
+    "extra_packages": ["jq"],
+    "cloud_init": "22.4.2",
+    "kernel": "6.1.0-28-cloud-amd64",
+    "idle_memory_bytes": 210 * 2**20,
+    "packages": {"NAME": "1.6-2.1"},
+}
+COLLECTED = Collected()
+COLLECTED.write("base-1", False, b"out \xff")
+COLLECTED.write("base-1", True, b"err")
 
 
 def test_clones_are_a_table(golden: Callable[[str, str], None]) -> None:
@@ -74,6 +93,7 @@ def test_molts_are_a_table(golden: Callable[[str, str], None]) -> None:
 
 def test_goldens_are_a_table_and_one_is_a_paragraph(golden: Callable[[str, str], None]) -> None:
     text = tables.goldens_table(GOLDENS) + "\n\n" + "\n".join(tables.golden_text(view) for view in GOLDENS) + "\n"
+    text += tables.manifest_text(MANIFEST) + "\n"
     assert "\x1b" not in text
     golden("tables/golden.txt", text)
 
@@ -137,6 +157,19 @@ def test_a_molt_document_has_exactly_the_agreed_shape() -> None:
     }
 
 
+def test_an_exec_document_has_what_each_guest_wrote_and_how_it_ended() -> None:
+    (good, bad) = documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1])))[
+        "results"
+    ]
+    assert (good["exit_status"], good["stdout"], good["stderr"]) == (3, "out \ufffd", "err")
+    assert (bad["exit_status"], bad["stdout"], bad["error"]["code"]) == (None, "", "busy")
+
+
+@pytest.mark.parametrize("content", [{}, {"packages": 3, "idle_memory_bytes": "x", "kernel": "\x1b[2J"}])
+def test_a_manifest_that_is_not_as_we_wrote_it_is_still_shown_safely(content: dict[str, object]) -> None:
+    assert "\x1b" not in tables.manifest_text(content)
+
+
 EMITTED: tuple[documents.Document, ...] = (
     documents.clones_document("moltfleet.list/1", CLONES),
     documents.clones_document("moltfleet.status/1", CLONES),
@@ -145,8 +178,10 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.molts_document("moltfleet.molt/1", MOLTS),
     documents.molts_document("moltfleet.undo/1", MOLTS),
     documents.goldens_document(GOLDENS),
-    documents.golden_document("moltfleet.golden-show/1", GOLDENS[0]),
-    documents.golden_document("moltfleet.golden-build/1", GOLDENS[0]),
+    documents.golden_document(GOLDENS[0], MANIFEST),
+    documents.golden_built_document(GOLDENS[0]),
+    documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1]))),
+    documents.copy_document("a", "base-1:b"),
     documents.golden_deleted_document("base"),
     documents.dry_run_document(("delete base-1",)),
     {"schema": "moltfleet.error/1", "error": error_document(BUSY)},
@@ -176,6 +211,7 @@ def fields_of(schema: str, sections: dict[str, str]) -> Iterator[str]:
     for field, meaning in re.findall(r"^\| `([^`]+)` \| (.*) \|$", sections[schema], re.MULTILINE):
         reference = re.search(r"[Aa]s in \[(moltfleet\.\S+/1)\]", meaning)
         if reference and reference[1] != "moltfleet.error/1":
+            # A reference stands for a whole list or object, so its own row has no field of its own.
             for other in fields_of(reference[1], sections):
                 yield other.replace("goldens[]", "golden") if field == "golden" else other
         else:
