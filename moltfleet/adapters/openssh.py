@@ -111,5 +111,5 @@ def known_hosts_text(endpoints: Iterable[Endpoint]) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """Quote a path for ssh_config(5), where a space ends it and "%" and "$" begin an expansion."""
+    """Quote a path for ssh_config(5), where a space ends it and "%" begins an expansion."""
     return '"' + str(path).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"') + '"'
