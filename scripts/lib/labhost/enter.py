@@ -52,7 +52,7 @@ def run_inside(init: Init, argv: Sequence[str]) -> None:
 
 def run_command(place: Place, init: Init, argv: Sequence[str], *, user: str | None) -> int:
     """Run a command in the lab in the foreground and return its exit status, 128 + n for a signal."""
-    folder = str(Path.cwd())
+    folder = get_working_directory()
     namespaces.join_host(init.pid)
     identity = get_identity(user or "root")
     signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
@@ -116,6 +116,14 @@ def _become_command(place: Place, argv: Sequence[str], identity: Identity, folde
         _say(f"lab: {argv[0]}: {error.strerror}")
     finally:
         os._exit(NOT_EXECUTABLE)
+
+
+def get_working_directory() -> str:
+    """Return the caller's directory, or the root if it has been removed."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return "/"
 
 
 def _change_directory(*candidates: str) -> None:
