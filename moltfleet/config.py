@@ -56,7 +56,9 @@ class Defaults(_Section):
     user: str = Field(
         default="agent", pattern=r"^[a-z_][a-z0-9_-]{0,31}$", description="The guest user that is logged in as."
     )
-    profile: Literal["minimal", "agent", "desktop"] = Field(default="agent", description="Profile of a golden build.")
+    profile: Literal["none", "minimal", "agent", "desktop"] = Field(
+        default="agent", description="Profile of a golden build."
+    )
     golden: str = Field(default="", description="Golden of `create` when none is named.")
 
 

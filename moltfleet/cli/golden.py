@@ -50,7 +50,7 @@ def _check_digest(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--sha256", metavar="DIGEST", callback=_check_digest, help="SHA-256 that the image must have.")
 @click.option(
     "--profile",
-    type=click.Choice(["minimal", "agent", "desktop"]),
+    type=click.Choice(["none", "minimal", "agent", "desktop"]),
     help="What is installed.  [default: the config's, agent]",
 )
 @click.option(

@@ -22,9 +22,10 @@ from moltfleet.adapters.resources import BootstrapFiles
 from moltfleet.adapters.run import hand_over
 from moltfleet.adapters.seed import NoCloudSeeds
 from moltfleet.adapters.ssh import SshGuests
+from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
 from moltfleet.config import Config
 from moltfleet.model.domain import Endpoint
-from moltfleet.model.ports import Progress
+from moltfleet.model.ports import Clock, Locks, Progress
 from moltfleet.operations.fleet import Fleet
 
 # Our own network's name, whatever network the config prefers for new clones.
@@ -34,8 +35,8 @@ _OWN_NETWORK = "moltfleet"
 def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
     """Join the ports of one run; libvirt itself is only connected when it is first needed."""
     clock = SystemClock()
-    locks = FileLocks.for_uri(uri, clock, os.environ)
     gate = Gate(uri, timeout_s=config.timeouts.libvirt_call)
+    locks = _locks(config, uri, gate, clock)
     storage = LibvirtStorage(gate, locks, pool=config.pool, path=str(config.pool_path))
     keys = LocalKeys(config.authorized_keys)
     return Fleet(
@@ -53,6 +54,13 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         clock=clock,
         progress=progress,
     )
+
+
+def _locks(config: Config, uri: str, gate: Gate, clock: Clock) -> Locks:
+    """Locks where every user of that libvirt sees them: files on this machine, else volumes in the pool."""
+    if is_local(uri):
+        return FileLocks.for_uri(uri, clock, os.environ)
+    return VolumeLocks(LibvirtStorage(gate, NoLocks(), pool=config.pool, path=str(config.pool_path)), clock)
 
 
 def _machine(uri: str) -> LocalMachine | None:

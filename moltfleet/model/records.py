@@ -93,7 +93,8 @@ class Attachment:
 class CloneRecord:
     """A clone. ``host_keys`` are the public SSH host keys, one "type base64" each; ``top`` is the writable layer.
 
-    ``trash`` are volumes that are no longer needed and still have to go; ``probe`` marks a clone that only proves that
+    ``trash`` are volumes that are no longer needed and still have to go; ``wants_ram`` says whether the clean point of
+    the first start is to be warm; ``probe`` marks a clone that only proves that
     its golden is sealed.
     """
 
@@ -115,6 +116,7 @@ class CloneRecord:
     kept: tuple[Layer, ...] = ()
     pending: Pending | None = None
     trash: tuple[str, ...] = ()
+    wants_ram: bool = True
     probe: bool = False
 
     def volumes(self) -> frozenset[str]:

@@ -11,24 +11,32 @@ from moltfleet.model.size import Size
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume of our pool as libvirt tells it. ``backing`` is a path; ``mtime`` is seconds with fraction, as text."""
+    """A volume of our pool as libvirt tells it.
+
+    ``capacity`` is what a guest sees, ``length`` the file's, ``allocation`` what it takes on the disk; ``backing`` is
+    a path; ``mtime`` is seconds with fraction, as text.
+    """
 
     name: str
     path: str
     format: str
     capacity: Size
     allocation: Size
+    length: Size
     backing: str | None
     mtime: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a frozen layer looked like when it was frozen; a different one means somebody wrote to it (D5)."""
+    """What a frozen layer looked like when it was frozen; a different one means somebody wrote to it (D5).
+
+    ``length`` is the file's, in bytes. Not the allocation: a file system settles that long after the last write.
+    """
 
     volume: str
     mtime: str
-    allocation: int
+    length: int
 
 
 def clean_volume(clone: str) -> str:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import InvalidInput
+from moltfleet.model.errors import InUse, InvalidInput, WrongState
 from moltfleet.model.ports import SourceImage
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import image_volume, marker_volume
@@ -56,13 +56,20 @@ def _existing_volume(fleet: Fleet, name: str) -> BaseImage:
     volume = fleet.storage.get(name)
     if volume.backing is not None:
         raise InvalidInput(f"Volume {name!r} stands on another volume", hint="A base image stands alone.")
-    identity = f"{volume.name} {volume.mtime} {volume.allocation.bytes}"
+    identity = f"{volume.name} {volume.mtime} {volume.length.bytes}"
     return BaseImage(name, f"volume {identity}", volume.capacity, f"volume {name}", "nothing: a volume of the pool")
 
 
 def _upload(fleet: Fleet, name: str, image: SourceImage) -> None:
     # Without its marker, whatever is there is the rest of an interrupted upload.
-    fleet.storage.delete(name)
+    try:
+        fleet.storage.delete(name)
+    except InUse as error:
+        raise WrongState(
+            f"Volume {name!r} was changed since it was uploaded, and is in use",
+            details=error.brief,
+            hint="What stands on it is not to be trusted; delete that first.",
+        ) from error
     length = image.path.stat().st_size
     with fleet.progress.step(f"Uploading {image.path.name}") as step, image.path.open("rb") as content:
         fleet.storage.create_empty(name, capacity=Size(length), format="raw")
@@ -82,7 +89,7 @@ def _upload(fleet: Fleet, name: str, image: SourceImage) -> None:
 def write_marker(fleet: Fleet, volume: str, facts: dict[str, str]) -> None:
     """Say that a volume is complete, and what it looked like then."""
     seen = fleet.storage.get(volume)
-    stamp = {"mtime": seen.mtime, "allocation": seen.allocation.bytes}
+    stamp = {"mtime": seen.mtime, "length": seen.length.bytes}
     content = json.dumps({"complete": volume, "stamp": stamp, **facts}).encode()
     marker = marker_volume(volume)
     fleet.storage.delete(marker)
@@ -101,5 +108,5 @@ def read_marker(fleet: Fleet, volume: str) -> dict[str, object] | None:
         return None
     if not isinstance(document, dict) or document.get("complete") != volume:
         return None
-    expected = {"mtime": seen.mtime, "allocation": seen.allocation.bytes}
+    expected = {"mtime": seen.mtime, "length": seen.length.bytes}
     return document if document.get("stamp") == expected else None

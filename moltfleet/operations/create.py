@@ -149,7 +149,7 @@ def create_one(fleet: Fleet, plan: CreatePlan, name: str) -> str:
     try:
         _make_volumes(fleet, plan, name, clone, host_key)
         if plan.start:
-            first_boot.run(fleet, name, clone, warm=plan.warm)
+            first_boot.run(fleet, name, clone)
         else:
             first_boot.leave_defined(fleet, name, clone)
     except (MoltfleetError, KeyboardInterrupt):
@@ -220,6 +220,7 @@ def _record(  # noqa: PLR0913 - the record has this many independent parts
         seed=seed_volume(name),
         top=clean_volume(name),
         created_at=timestamp(fleet.clock),
+        wants_ram=plan.warm,
         probe=probe,
     )
 
@@ -238,7 +239,7 @@ def make_disk(fleet: Fleet, plan: CreatePlan, clone: CloneRecord) -> None:
     if plan.linked:
         fleet.storage.create_overlay(clone.top, backing=clone.golden_volume, capacity=plan.disk)
         return
-    total = plan.record.latest.stamp.allocation
+    total = fleet.storage.get(clone.golden_volume).allocation.bytes
     with fleet.progress.step(f"Copying {plan.golden}") as step:
         fleet.storage.copy_flat(
             clone.golden_volume, clone.top, capacity=plan.disk, on_bytes=lambda done: step.advance(done, total)

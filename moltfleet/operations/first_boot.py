@@ -14,7 +14,7 @@ from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
 
 
-def run(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRecord:
+def run(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     """Start a clone that was never started, and take its clean point. The caller holds its lock."""
     fleet.hypervisor.start(name)
     record(Effect.CREATE_STARTED, name)
@@ -23,7 +23,7 @@ def run(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneReco
         switch_off_cloud_init(name, session)
     record(Effect.CREATE_READIED, name)
     with fleet.progress.step(f"Taking the clean point of {name}"):
-        clone = clean.take(fleet, name, clone, warm=warm)
+        clone = clean.take(fleet, name, clone, warm=clone.wants_ram)
     clone = replace(clone, phase=Phase.READY)
     fleet.hypervisor.write_record(name, clone)
     record(Effect.CREATE_RECORDED, name)

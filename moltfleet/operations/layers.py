@@ -11,7 +11,7 @@ from moltfleet.operations.fleet import Fleet
 def stamp(fleet: Fleet, volume: str) -> Stamp:
     """Note what a layer looks like at the moment it is frozen."""
     seen = fleet.storage.get(volume)
-    return Stamp(volume=volume, mtime=seen.mtime, allocation=seen.allocation.bytes)
+    return Stamp(volume=volume, mtime=seen.mtime, length=seen.length.bytes)
 
 
 def check_frozen(fleet: Fleet, name: str, clean: CleanPoint) -> None:
@@ -20,10 +20,10 @@ def check_frozen(fleet: Fleet, name: str, clean: CleanPoint) -> None:
         seen = fleet.storage.find(noted.volume)
         if seen is None:
             raise WrongState(f"Clean point of {name!r} is void: layer {noted.volume!r} is gone", hint=_VOID_HINT)
-        if (seen.mtime, seen.allocation.bytes) != (noted.mtime, noted.allocation):
+        if (seen.mtime, seen.length.bytes) != (noted.mtime, noted.length):
             raise WrongState(
                 f"Clean point of {name!r} is void: layer {noted.volume!r} was written to",
-                details=f"noted {noted.mtime} {noted.allocation}, found {seen.mtime} {seen.allocation.bytes}",
+                details=f"noted {noted.mtime} {noted.length}, found {seen.mtime} {seen.length.bytes}",
                 hint=_VOID_HINT,
             )
 

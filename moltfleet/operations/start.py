@@ -42,7 +42,7 @@ def start_one(fleet: Fleet, name: str) -> str:
     if domain.is_active:
         return "unchanged"
     if clone.phase is Phase.DEFINED:
-        first_boot.run(fleet, name, clone, warm=True)
+        first_boot.run(fleet, name, clone)
         return "started"
     _boot(fleet, name, clone)
     return "started"

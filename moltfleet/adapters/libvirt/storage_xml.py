@@ -63,6 +63,7 @@ def read(xml: str) -> Volume:
         format="raw" if form is None else form.get("type", "raw"),
         capacity=Size(int(root.findtext("capacity", "0"))),
         allocation=Size(int(root.findtext("allocation", "0"))),
+        length=Size(int(root.findtext("physical", "0"))),
         backing=root.findtext("backingStore/path"),
         mtime=root.findtext("target/timestamps/mtime", ""),
     )
