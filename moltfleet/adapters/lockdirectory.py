@@ -12,8 +12,9 @@ import hashlib
 import os
 import pwd
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,18 +32,18 @@ _DEFAULT_SOCKETS = ("", "/run/libvirt/libvirt-sock", "/var/run/libvirt/libvirt-s
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks. ``group`` is the gid of group libvirt, None when there is none; ``members`` are its users."""
+    """Who asks. ``group`` is the gid of group libvirt, None when there is none; ``is_member`` knows its users by uid."""
 
     uid: int
     groups: frozenset[int]
     group: int | None
-    members: frozenset[int]
+    is_member: Callable[[int], bool]
 
     @classmethod
     def current(cls) -> Identity:
         """Look the caller up."""
-        group, members = _libvirt_group()
-        return cls(os.geteuid(), frozenset((*os.getgroups(), os.getegid())), group, members)
+        group = _libvirt_group()
+        return cls(os.geteuid(), frozenset((*os.getgroups(), os.getegid())), group, partial(_is_member, group))
 
     @property
     def shares(self) -> bool:
@@ -102,8 +103,7 @@ def objection(there: Owned, identity: Identity, *, is_shared: bool) -> str | Non
         return "is writable by everybody"
     if there.uid == identity.uid:
         return None
-    trusted = identity.members | {0}
-    if not is_shared or there.uid not in trusted:
+    if not is_shared or not (there.uid == 0 or identity.is_member(there.uid)):
         return f"belongs to user {user_name(there.uid)!r}"
     if there.gid != identity.group or there.mode & SHARED_MODE != SHARED_MODE:
         return f"is not shared with group {_GROUP!r}"
@@ -166,10 +166,16 @@ def _unusable(path: Path, reason: str, *, is_shared: bool) -> ToolFailed:
     return ToolFailed(f"Lock directory {path} {reason}", hint=hint if is_shared else f"Remove {path}.")
 
 
-def _libvirt_group() -> tuple[int | None, frozenset[int]]:
+def _libvirt_group() -> int | None:
     try:
-        entry = grp.getgrnam(_GROUP)
+        return grp.getgrnam(_GROUP).gr_gid
     except KeyError:
-        return None, frozenset()
-    named = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == entry.gr_gid or user.pw_name in entry.gr_mem}
-    return entry.gr_gid, frozenset(named)
+        return None
+
+
+def _is_member(group: int | None, uid: int) -> bool:
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return group is not None and group in os.getgrouplist(user.pw_name, user.pw_gid)

@@ -18,7 +18,7 @@ from moltfleet.model.errors import MoltfleetError
 def main(directory: str, group: str, members: str, name: str, verb: str) -> None:
     os.umask(0o077)
     groups = frozenset((*os.getgroups(), os.getegid()))
-    identity = Identity(os.geteuid(), groups, int(group), frozenset(map(int, members.split(","))))
+    identity = Identity(os.geteuid(), groups, int(group), set(map(int, members.split(","))).__contains__)
     locks = FileLocks(Path(directory), SystemClock(), is_shared=True, identity=identity)
     try:
         with locks.hold(name, verb=verb):

@@ -21,7 +21,7 @@ from moltfleet.adapters.lockdirectory import (
 from moltfleet.model.errors import ToolFailed
 
 GROUP = 106
-ALICE = Identity(uid=1001, groups=frozenset({1001, GROUP}), group=GROUP, members=frozenset({1001, 1002}))
+ALICE = Identity(uid=1001, groups=frozenset({1001, GROUP}), group=GROUP, is_member={1001, 1002}.__contains__)
 STRANGER = replace(ALICE, uid=1009, groups=frozenset({1009}))
 ROOT = replace(ALICE, uid=0, groups=frozenset({0}))
 SHARED = Owned(uid=1002, gid=GROUP, mode=SHARED_MODE)
@@ -135,7 +135,13 @@ def test_a_planted_symlink_is_refused(tmp_path):
 
 
 def test_a_stranger_s_directory_is_refused(tmp_path):
-    stranger = replace(me(), uid=os.geteuid() + 1, members=frozenset())
+    stranger = replace(me(), uid=os.geteuid() + 1)
     with pytest.raises(ToolFailed) as caught:
         open_directory(tmp_path, stranger, is_shared=False)
     assert f"Lock directory {tmp_path} belongs to user" in caught.value.brief
+
+
+def test_the_caller_is_looked_up():
+    identity = Identity.current()
+    assert identity.uid == os.geteuid() and os.getegid() in identity.groups
+    assert not identity.is_member(2**31 - 5)

@@ -32,7 +32,7 @@ class FakeClock:
 
 
 class MemoryStorage:
-    """What the locks need of the Storage port, in a dictionary. ``before_delete`` is called once, as a rival."""
+    """What the locks need of the Storage port, in a dictionary."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -63,7 +63,16 @@ class MemoryStorage:
     def get(self, name: str) -> Volume:
         if name not in self.content:
             raise NotFound(name)
-        return Volume(name, f"/pool/{name}", "raw", Size(4096), Size(4096), None, f"{self.made[name]:.9f}")
+        return Volume(
+            name=name,
+            path=f"/pool/{name}",
+            format="raw",
+            capacity=Size(4096),
+            allocation=Size(4096),
+            length=Size(4096),
+            backing=None,
+            mtime=f"{self.made[name]:.9f}",
+        )
 
     def delete(self, name: str, *, owner: str | None = None) -> bool:
         return self.content.pop(name, None) is not None
