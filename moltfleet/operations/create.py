@@ -129,6 +129,7 @@ def create(fleet: Fleet, request: CreateRequest) -> tuple[ActResult, ...]:
     """
     repair.sweep(fleet)
     plan = plan_create(fleet, request)
+    _warn_when_emulated(fleet)
 
     def act(name: str) -> ActResult:
         started = fleet.clock.monotonic()
@@ -186,15 +187,16 @@ def define(fleet: Fleet, plan: CreatePlan, name: str, host_key: HostKeyPair, *, 
         )
         fleet.hypervisor.define(spec)
     record(Effect.CREATE_DEFINED, name)
-    if facts.virt_type is VirtType.QEMU and not probe:
-        _warn_emulated(fleet, facts.virt_reason)
     return clone
 
 
-def _warn_emulated(fleet: Fleet, reason: str) -> None:
-    fleet.progress.warn(
-        f"Guests are emulated ({reason}): slow, and no security boundary", hint="virt_type in moltfleet.toml overrides."
-    )
+def _warn_when_emulated(fleet: Fleet) -> None:
+    facts = fleet.hypervisor.host()
+    if facts.virt_type is VirtType.QEMU:
+        fleet.progress.warn(
+            f"Guests are emulated ({facts.virt_reason}): slow, and no security boundary",
+            hint="virt_type in moltfleet.toml overrides.",
+        )
 
 
 def _record(  # noqa: PLR0913 - the record has this many independent parts

@@ -41,7 +41,12 @@ class Lab:
     def run(self, *argv: str, user: str | None = None, input: str | None = None, check: bool = True) -> Completed:
         """Run a program inside, as root unless told otherwise."""
         done = subprocess.run(
-            self.argv(argv, user=user), input=input or "", capture_output=True, text=True, timeout=LONGEST_S, check=False
+            self.argv(argv, user=user),
+            input=input or "",
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_S,
+            check=False,
         )
         assert not check or done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
