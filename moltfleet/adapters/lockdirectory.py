@@ -32,7 +32,7 @@ _DEFAULT_SOCKETS = ("", "/run/libvirt/libvirt-sock", "/var/run/libvirt/libvirt-s
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks. ``group`` is the gid of group libvirt, None when there is none; ``is_member`` knows its users by uid."""
+    """Who asks. ``group`` is the gid of group libvirt, None when there is none; ``is_member`` knows its uids."""
 
     uid: int
     groups: frozenset[int]

@@ -101,18 +101,19 @@ def _entry(name: bytes, message: Message) -> Entry:
 
 def open_sftp(transport: GuestTransport, name: str) -> Sftp:
     """Start the SFTP subsystem on its own channel."""
-    with _translated(name, b"its files"), cutoff(transport, SILENCE_S):
+    with _translated(transport, name, b"its files"), cutoff(transport, SILENCE_S):
         channel = transport.open_session(timeout=SILENCE_S)
         channel.settimeout(SILENCE_S)
         channel.invoke_subsystem("sftp")
-        return Sftp(_Client(channel), name)
+        return Sftp(_Client(channel), transport, name)
 
 
 class Sftp:
     """File operations in one guest. Paths are bytes, relative ones start at the login user's home."""
 
-    def __init__(self, client: _Client, name: str) -> None:
+    def __init__(self, client: _Client, transport: GuestTransport, name: str) -> None:
         self._client = client
+        self._transport = transport
         self.guest = name
 
     def close(self) -> None:
@@ -123,25 +124,25 @@ class Sftp:
     def find(self, path: bytes) -> Entry | None:
         """Look a path up, through symlinks; None when there is nothing."""
         try:
-            with _translated(self.guest, path):
+            with _translated(self._transport, self.guest, path):
                 return self._client.look_up(path)
         except NotFound:
             return None
 
     def listing(self, path: bytes) -> list[Entry]:
         """Return what is in a directory, sorted by name."""
-        with _translated(self.guest, path):
+        with _translated(self._transport, self.guest, path):
             return self._client.listing(path)
 
     def readlink(self, path: bytes) -> bytes:
         """Return a symlink's target."""
-        with _translated(self.guest, path):
+        with _translated(self._transport, self.guest, path):
             target: str | bytes | None = self._client.readlink(path)
         return target.encode("utf-8") if isinstance(target, str) else target or b""
 
     def chunks(self, path: bytes) -> Iterator[bytes]:
         """Yield a file's content until its end, whatever size it claims."""
-        with _translated(self.guest, path), self._client.open(path, "rb", bufsize=0) as source:
+        with _translated(self._transport, self.guest, path), self._client.open(path, "rb", bufsize=0) as source:
             source.MAX_REQUEST_SIZE = CHUNK
             while chunk := source.read(CHUNK):
                 yield bytes(chunk)
@@ -149,7 +150,7 @@ class Sftp:
     def make_directory(self, path: bytes, *, mode: int) -> None:
         """Make a directory, unless there is one."""
         try:
-            with _translated(self.guest, path):
+            with _translated(self._transport, self.guest, path):
                 self._client.mkdir(path, mode)
         except MoltfleetError:
             found = self.find(path)
@@ -174,7 +175,7 @@ class Sftp:
 
     @contextlib.contextmanager
     def _replacing(self, temporary: bytes, path: bytes) -> Iterator[None]:
-        with _translated(self.guest, path):
+        with _translated(self._transport, self.guest, path):
             try:
                 yield
                 self._client.posix_rename(temporary, path)
@@ -204,22 +205,23 @@ def _beside(path: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def _translated(guest: str, path: bytes) -> Iterator[None]:
+def _translated(transport: GuestTransport, guest: str, path: bytes) -> Iterator[None]:
     """Turn what paramiko raises for ``path`` into this project's errors."""
     try:
         yield
     except _FOREIGN as error:
-        raise _fault(guest, printable(path.decode("utf-8", "replace")), error) from error
+        if isinstance(error, TimeoutError):
+            raise faults.silent(guest, SILENCE_S) from error
+        if not transport.is_active():
+            raise faults.lost(guest, transport.get_exception() or error) from error
+        raise _refusal(guest, printable(path.decode("utf-8", "replace")), error) from error
 
 
-def _fault(guest: str, path: str, error: BaseException) -> MoltfleetError:
+def _refusal(guest: str, path: str, error: BaseException) -> MoltfleetError:
+    """What a guest that still talks says about ``path``."""
     code = error.errno if isinstance(error, OSError) else None
     if code == errno.ENOENT:
         return NotFound(f"Guest {guest!r} has no {path!r}")
     if code == errno.EACCES:
         return GuestFailed(f"Guest {guest!r} denies access to {path!r}", hint="The login user lacks the permission.")
-    if isinstance(error, TimeoutError):
-        return faults.silent(guest, SILENCE_S)
-    if isinstance(error, (EOFError, ConnectionError)) or "dropped" in str(error) or "closed" in str(error):
-        return faults.lost(guest, error)
     return GuestFailed(f"Guest {guest!r} failed on {path!r}", details=printable(f"{type(error).__name__}: {error}"))

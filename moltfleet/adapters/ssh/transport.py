@@ -6,12 +6,12 @@ It also keeps what paramiko drops: the signal that ended a command.
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import paramiko
 from paramiko.channel import Channel
-from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 from paramiko.packet import Packetizer
 
@@ -19,6 +19,8 @@ from paramiko.packet import Packetizer
 LARGEST_PACKET = 256 * 1024
 # A handshake takes about 3 KiB; paramiko would collect an endless first line.
 LARGEST_HANDSHAKE = 256 * 1024
+# Twice paramiko's default window.
+LARGEST_BUFFER = 4 * 2**20
 
 # One order for every guest, cheapest first. Measured with sshd 9.2 under qemu-user (TCG): the three elliptic key
 # exchanges differ by less than the noise (47 to 64 ms), the post-quantum ones cost more on both sides and protect
@@ -71,10 +73,26 @@ def _handle_request(channel: Channel, message: Message) -> None:
     _PARAMIKO_HANDLERS[MSG_CHANNEL_REQUEST](channel, message)
 
 
+def _bounded(message_type: int) -> Callable[[Channel, Message], None]:
+    """Wrap paramiko's handler for data, which buffers more than the window that the server was given."""
+
+    def handle(channel: Channel, message: Message) -> None:
+        if len(channel.in_buffer) + len(channel.in_stderr_buffer) > LARGEST_BUFFER:
+            raise paramiko.SSHException("more data than the channel's window allows")
+        _PARAMIKO_HANDLERS[message_type](channel, message)
+
+    return handle
+
+
 class GuestTransport(paramiko.Transport):
     """A client transport; ``signals`` maps channel numbers to the signal that ended their command."""
 
-    _channel_handler_table = {**_PARAMIKO_HANDLERS, MSG_CHANNEL_REQUEST: _handle_request}  # noqa: RUF012 (paramiko's)
+    _channel_handler_table = {  # noqa: RUF012 (paramiko's)
+        **_PARAMIKO_HANDLERS,
+        MSG_CHANNEL_REQUEST: _handle_request,
+        MSG_CHANNEL_DATA: _bounded(MSG_CHANNEL_DATA),
+        MSG_CHANNEL_EXTENDED_DATA: _bounded(MSG_CHANNEL_EXTENDED_DATA),
+    }
 
     def __init__(self, connected: BoundedSocket) -> None:
         self.bounded = connected

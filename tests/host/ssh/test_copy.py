@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import stat
 import threading
@@ -15,7 +17,7 @@ import pytest
 
 from moltfleet.adapters.ssh import SshGuests
 from moltfleet.model.domain import Endpoint
-from moltfleet.model.errors import GuestFailed, InvalidInput, NotFound, ToolFailed
+from moltfleet.model.errors import DeadlinePassed, GuestFailed, GuestUnreachable, InvalidInput, NotFound, ToolFailed
 
 AWKWARD = [
     b"a b",
@@ -29,6 +31,9 @@ AWKWARD = [
     b".hidden",
     b"$(touch x)",
 ]
+
+
+Subsystem = tuple[type[paramiko.SubsystemHandler], *tuple[type, ...]]
 
 
 def tree_of(root: Path) -> dict[bytes, bytes | None]:
@@ -263,8 +268,23 @@ class _Anyone(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
 
+class _Flood(paramiko.SubsystemHandler):
+    """Writes to standard error without end and without regard for the window."""
+
+    def start_subsystem(self, name: str, transport: paramiko.Transport, channel: paramiko.Channel) -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            while transport.is_active():
+                channel.out_window_size = 1 << 30
+                channel.sendall_stderr(b"x" * 30_000)
+
+
 @pytest.fixture
-def liar(server) -> Iterator[Endpoint]:
+def subsystem() -> Subsystem:
+    return (paramiko.SFTPServer, _Liar)
+
+
+@pytest.fixture
+def liar(server, subsystem: Subsystem) -> Iterator[Endpoint]:
     """A server of our own making whose SFTP lies."""
     listener = socket.create_server(("127.0.0.1", 0))
     transports: list[paramiko.Transport] = []
@@ -273,7 +293,7 @@ def liar(server) -> Iterator[Endpoint]:
         connection, _ = listener.accept()
         transport = paramiko.Transport(connection)
         transport.add_server_key(paramiko.Ed25519Key.from_private_key_file(str(server.home / "host_key")))
-        transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Liar)
+        transport.set_subsystem_handler("sftp", *subsystem)
         transports.append(transport)
         transport.start_server(server=_Anyone())
 
@@ -301,3 +321,41 @@ def test_names_from_a_lying_guest_never_leave_the_directory(server, liar, tmp_pa
     }
     assert stat.S_IMODE((out / "honest").stat().st_mode) & 0o7000 == 0
     assert sum(line.endswith("not a file name") for line in skipped) == 4
+
+
+@pytest.mark.parametrize("subsystem", [(_Flood,)])
+def test_a_guest_that_floods_a_copy_is_cut_off(server, liar, tmp_path):
+    guests = SshGuests(lambda: server.home / "fleet_key")
+    with guests.login(liar, timeout_s=20) as session, pytest.raises(GuestUnreachable) as caught:
+        session.get("/evil", tmp_path / "out")
+    assert caught.value.brief == "Guest 'crab-1' closed the SSH connection"
+    assert "window" in caught.value.details
+
+
+def test_a_guest_that_drops_in_mid_copy_is_unreachable(server, tmp_path):
+    with server.guests().login(server.endpoint, timeout_s=20) as session:
+        process = int(session.run("echo $PPID").text)
+        with (tmp_path / "big").open("wb") as big:
+            big.truncate(64 << 20)
+        with pytest.raises(GuestUnreachable):
+            session.get(f"{tmp_path}/big", tmp_path / "copy", on_bytes=lambda _: os.kill(process, signal.SIGKILL))
+    assert not (tmp_path / "copy").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big"]
+
+
+def test_a_guest_that_falls_silent_in_mid_copy_passes_the_deadline(server, frozen, tmp_path, monkeypatch):
+    monkeypatch.setattr("moltfleet.adapters.ssh.sftp.SILENCE_S", 1.0)
+    with server.guests().login(server.endpoint, timeout_s=20) as session:
+        session.write(f"{tmp_path}/first", b"x")
+        frozen_already: list[bool] = []
+
+        def stop(_: int) -> None:
+            if not frozen_already:
+                frozen_already.append(True)
+                frozen(session)
+
+        (tmp_path / "big").write_bytes(bytes(8 << 20))
+        with pytest.raises(DeadlinePassed) as caught:
+            session.get(f"{tmp_path}/big", tmp_path / "copy", on_bytes=stop)
+    assert caught.value.brief == "Guest 'crab-1' sent nothing for 1 s during a copy"
+    assert not (tmp_path / "copy").exists()
