@@ -12,12 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from images.errors import BuildError
 
 LIBRARY = Path(__file__).parent
+END_TIMEOUT_S = 10.0
 
 
 def compute_recipe(program: Path, *options: str, extra: Iterable[Path] = ()) -> str:
@@ -78,20 +79,34 @@ def step(title: str) -> Iterator[None]:
 def run(*argv: str | Path, folder: Path | None = None, extra: dict[str, str] | None = None) -> str:
     """Run a program quietly and return its output; raise with the end of what it said."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", **(extra or {})}
-    result = subprocess.run(
+    process = subprocess.Popen(
         [str(part) for part in argv],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        check=False,
+        start_new_session=True,
     )
-    if result.returncode != 0:
-        tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-15:])
-        raise BuildError(f"{argv[0]} failed with status {result.returncode}:\n{tail}")
-    return result.stdout
+    try:
+        output, complaints = process.communicate()
+    except BaseException:
+        end_session(process)
+        raise
+    if process.returncode != 0:
+        tail = "\n".join((output + complaints).strip().splitlines()[-15:])
+        raise BuildError(f"{argv[0]} failed with status {process.returncode}:\n{tail}")
+    return output
+
+
+def end_session(process: subprocess.Popen[str]) -> None:
+    """End an interrupted program with all its children: politely, so that it cleans up, then by force."""
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal_number)
+            process.wait(END_TIMEOUT_S)
 
 
 @contextmanager
