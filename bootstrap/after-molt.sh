@@ -70,11 +70,13 @@ drop_connections() {
 }
 
 # before-save.sh stopped the timers; their last run counts as now, or the jump of the clock would fire all at once.
+# Later, in the background: whoever waits for the guest now needs its processors.
 start_timers() {
     [ -s "$run/timers" ] || return 0
     timers=$(cat "$run/timers")
     true >"$run/timers"
     (
+        sleep 20
         for timer in $timers; do
             [ ! -e "/var/lib/systemd/timers/stamp-$timer" ] || touch "/var/lib/systemd/timers/stamp-$timer"
         done
