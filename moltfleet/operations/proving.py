@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import ExitStack
 
 from moltfleet.model.domain import Domain
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.identity import IdentityFacts, missing, parse_facts, shared
-from moltfleet.model.recipe import GuestIdentity
+from moltfleet.model.recipe import GuestIdentity, HostKeyPair
 from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import probe_domain
@@ -22,9 +23,8 @@ _PROBE_MEMORY = Size.of_gib(2)
 
 def prove(fleet: Fleet, golden: str, record: GoldenRecord, build: IdentityFacts) -> None:
     """Boot two clones side by side and compare. Raises: GuestFailed, which names what is shared."""
-    names = (probe_domain(golden, 1), probe_domain(golden, 2))
     with fleet.progress.step("Proving that clones differ"):
-        first, second = each(names, lambda name: _probe(fleet, golden, record, name), jobs=2)
+        first, second = _read_both(fleet, golden, record)
     for who, one, other in (
         ("a clone and the build", first, build),
         ("a clone and the build", second, build),
@@ -38,12 +38,24 @@ def prove(fleet: Fleet, golden: str, record: GoldenRecord, build: IdentityFacts)
             )
 
 
-def _probe(fleet: Fleet, golden: str, record: GoldenRecord, name: str) -> IdentityFacts:
+def _read_both(fleet: Fleet, golden: str, record: GoldenRecord) -> tuple[IdentityFacts, ...]:
+    """Boot both probes and read them. None goes before both are read: its address would be given out again."""
+    plan = _plan(fleet, golden, record)
+    keys = {name: fleet.keys.new_host_key() for name in plan.names}
+    with ExitStack() as undo:
+        clones = {}
+        for name in plan.names:
+            clones[name] = create.define(fleet, plan, name, keys[name], probe=True)
+            undo.callback(removing.remove_clone, fleet, name, clones[name])
+        return each(plan.names, lambda name: _probe(fleet, plan, name, clones[name], keys[name]), jobs=2)
+
+
+def _plan(fleet: Fleet, golden: str, record: GoldenRecord) -> create.CreatePlan:
     kind, network = networks.choose(fleet, None)
-    plan = create.CreatePlan(
+    return create.CreatePlan(
         golden=golden,
         record=record,
-        names=(name,),
+        names=(probe_domain(golden, 1), probe_domain(golden, 2)),
         memory=min(Size(record.memory), _PROBE_MEMORY),
         vcpus=min(record.vcpus, max(1, fleet.hypervisor.host().cpus)),
         disk=Size(record.disk),
@@ -54,21 +66,21 @@ def _probe(fleet: Fleet, golden: str, record: GoldenRecord, name: str) -> Identi
         network=network,
         user_keys=(),
     )
-    host_key = fleet.keys.new_host_key()
-    clone = create.define(fleet, plan, name, host_key, probe=True)
-    try:
-        identity = GuestIdentity(
-            hostname=name.replace(".", "-"),
-            user=record.user,
-            authorized_keys=(fleet.keys.fleet_public_key(),),
-            host_key=host_key,
-        )
-        seeding.write_clone_seed(fleet, clone, identity)
-        create.make_disk(fleet, plan, clone)
-        fleet.hypervisor.start(name)
-        return _read_facts(fleet, name, clone)
-    finally:
-        removing.remove_clone(fleet, name, clone)
+
+
+def _probe(
+    fleet: Fleet, plan: create.CreatePlan, name: str, clone: CloneRecord, host_key: HostKeyPair
+) -> IdentityFacts:
+    identity = GuestIdentity(
+        hostname=name.replace(".", "-"),
+        user=clone.user,
+        authorized_keys=(fleet.keys.fleet_public_key(),),
+        host_key=host_key,
+    )
+    seeding.write_clone_seed(fleet, clone, identity)
+    create.make_disk(fleet, plan, clone)
+    fleet.hypervisor.start(name)
+    return _read_facts(fleet, name, clone)
 
 
 def _read_facts(fleet: Fleet, name: str, clone: CloneRecord) -> IdentityFacts:

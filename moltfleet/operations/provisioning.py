@@ -195,7 +195,9 @@ def _document(text: str) -> dict[str, object]:
 
 
 def _list(value: object) -> list[str]:
-    return [printable(str(item), limit=80) for item in value[:100]] if isinstance(value, list) else []
+    """Names in a list, or the keys of an object; anything else is none."""
+    names = list(value) if isinstance(value, list | dict) else []
+    return [printable(item, limit=80) for item in names[:100] if isinstance(item, str)]
 
 
 def _text(value: object) -> str:
