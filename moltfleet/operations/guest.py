@@ -91,4 +91,4 @@ def split_path(text: str) -> tuple[str | None, str]:
     name, colon, path = text.partition(":")
     if not colon or "/" in name:
         return None, text
-    return name, path or "."
+    return name, path

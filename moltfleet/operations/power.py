@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from moltfleet.model.errors import WrongState
 from moltfleet.operations.deadlines import Deadline, timeouts
 from moltfleet.operations.fleet import Fleet
 
 _POLL_S = 0.2
 # ACPI presses are lost on a guest that is still booting: repeat them.
 _ASK_AGAIN_S = 15.0
+
+
+def _ask(fleet: Fleet, name: str) -> str:
+    try:
+        return f"asked by {fleet.hypervisor.request_shutdown(name)}"
+    except WrongState:
+        # Paused, or gone this very moment.
+        return "cannot be asked"
 
 
 def power_off(fleet: Fleet, name: str, *, timeout_s: float | None = None) -> bool:
@@ -25,7 +34,7 @@ def power_off(fleet: Fleet, name: str, *, timeout_s: float | None = None) -> boo
                 fleet.hypervisor.destroy(name)
                 return False
             if asked.has_passed:
-                step.detail(f"asked by {fleet.hypervisor.request_shutdown(name)}")
+                step.detail(_ask(fleet, name))
                 asked = Deadline.after(fleet.clock, _ASK_AGAIN_S)
             fleet.clock.sleep(_POLL_S)
     return True

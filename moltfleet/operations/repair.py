@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from moltfleet.model.domain import Domain
 from moltfleet.model.errors import Busy, NotFound
-from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Phase, Verb
+from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Phase, Record, Verb
 from moltfleet.operations import clean, layers, molting, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.fleet import Fleet
@@ -86,29 +86,44 @@ def _repair_clean(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
 def sweep(fleet: Fleet) -> None:
     """Clear away interrupted creations, deletions and golden builds that nobody works on any more."""
     for domain in fleet.hypervisor.domains():
-        record = domain.record
-        if isinstance(record, CloneRecord):
-            if record.phase is Phase.CREATING or (record.pending and record.pending.verb is Verb.DELETE):
-                _sweep_one(fleet, domain.name, lock=record.golden if record.probe else domain.name)
-        elif isinstance(record, BuildRecord):
-            _sweep_one(fleet, domain.name, lock=record.golden)
-        elif isinstance(record, GoldenRecord) and record.deleting:
-            _sweep_one(fleet, domain.name, lock=domain.name)
+        if _is_abandoned(domain.record):
+            _sweep_one(fleet, domain)
 
 
-def _sweep_one(fleet: Fleet, name: str, *, lock: str) -> None:
+def _is_abandoned(record: Record | None) -> bool:
+    """Whether the record is of something that exists only while its command runs; its lock tells whether it does."""
+    if isinstance(record, CloneRecord):
+        return record.phase is Phase.CREATING or (record.pending is not None and record.pending.verb is Verb.DELETE)
+    return isinstance(record, BuildRecord) or (isinstance(record, GoldenRecord) and record.deleting)
+
+
+def _sweep_one(fleet: Fleet, seen: Domain) -> None:
     try:
-        with fleet.locks.hold(lock, verb="repair"):
-            domain = fleet.hypervisor.find(name)
-            record = domain.record if domain else None
-            if isinstance(record, CloneRecord):
-                _finish_removal(fleet, name, record)
-            elif isinstance(record, BuildRecord):
-                fleet.progress.say(f"Clearing away an interrupted build of golden {record.golden!r}")
-                removing.remove_scratch(fleet, name, record)
-            elif isinstance(record, GoldenRecord):
-                fleet.progress.say(f"Finishing the interrupted deletion of golden {name!r}")
-                removing.remove_golden(fleet, name, record)
+        with fleet.locks.hold(_lock_of(seen), verb="repair"):
+            # Read again: its command may have finished between the listing and the lock.
+            domain = fleet.hypervisor.find(seen.name)
+            if domain is not None and _is_abandoned(domain.record):
+                _remove_abandoned(fleet, domain)
     except Busy:
         # Its owner is still at work.
         return
+
+
+def _lock_of(domain: Domain) -> str:
+    """What its command holds: scratch domains go with their golden's lock."""
+    record = domain.record
+    if isinstance(record, BuildRecord) or (isinstance(record, CloneRecord) and record.probe):
+        return record.golden
+    return domain.name
+
+
+def _remove_abandoned(fleet: Fleet, domain: Domain) -> None:
+    name, record = domain.name, domain.record
+    if isinstance(record, CloneRecord):
+        _finish_removal(fleet, name, record)
+    elif isinstance(record, BuildRecord):
+        fleet.progress.say(f"Clearing away an interrupted build of golden {record.golden!r}")
+        removing.remove_scratch(fleet, name, record)
+    elif isinstance(record, GoldenRecord):
+        fleet.progress.say(f"Finishing the interrupted deletion of golden {name!r}")
+        removing.remove_golden(fleet, name, record)

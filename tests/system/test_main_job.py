@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .conftest import User
 
-DIRTY = "echo dirt > ~/dirt && sync && echo dirt | sudo tee /etc/dirt"
+DIRTY = "echo dirt > ~/dirt && echo dirt | sudo tee /etc/dirt && sync"
 IS_CLEAN = "test ! -e ~/dirt && test ! -e /etc/dirt && echo clean"
 
 
