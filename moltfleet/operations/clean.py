@@ -41,7 +41,7 @@ def _take_warm(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     ram = ram_volume(name, generation)
     nonce = secrets.token_hex(16)
     boot_id = _quiet(fleet, name, clone, nonce)
-    clone = _journal(fleet, name, clone)
+    clone = _journal(fleet, name, clone, ram)
     target = _target(clone)
     fleet.storage.create_overlay(target, backing=clone.top)
     record(Effect.CLEAN_OVERLAID, name)
@@ -101,9 +101,11 @@ def _quiet(fleet: Fleet, name: str, clone: CloneRecord, nonce: str) -> str:
     return answer.boot_id
 
 
-def _journal(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+def _journal(fleet: Fleet, name: str, clone: CloneRecord, *made: str) -> CloneRecord:
+    """Write down what is about to be made, before any of it is there."""
     target, following = layers.new_overlay_name(fleet, name, clone)
-    pending = Pending(verb=Verb.CLEAN, target=target, source=clone.top, started_at=timestamp(fleet.clock))
+    started_at = timestamp(fleet.clock)
+    pending = Pending(verb=Verb.CLEAN, target=target, source=clone.top, started_at=started_at, leftovers=made)
     clone = replace(clone, pending=pending, next_number=following)
     fleet.hypervisor.write_record(name, clone)
     record(Effect.CLEAN_JOURNALLED, name)
@@ -162,4 +164,6 @@ def _go_on_cold(fleet: Fleet, name: str, reason: str) -> CloneRecord:
     current, _ = molting.perform(fleet, name, current, reason=reason, watch=watch)
     # Nobody worked on the layer that this molt shed.
     shed = (current.shed.volume,) if current.shed else ()
-    return molting.empty_trash(fleet, name, replace(current, shed=None, trash=(*current.trash, *shed)))
+    current = replace(current, shed=None, trash=(*current.trash, *shed))
+    fleet.hypervisor.write_record(name, current)
+    return molting.empty_trash(fleet, name, current)

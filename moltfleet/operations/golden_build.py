@@ -192,7 +192,5 @@ def _clear(fleet: Fleet, scratch: str) -> None:
     domain = fleet.hypervisor.find(scratch)
     if domain is None or not isinstance(domain.record, BuildRecord):
         return
-    for probe in fleet.hypervisor.domains():
-        proving.remove_if_probe_of(fleet, probe, domain.record.golden)
     removing.remove_scratch(fleet, scratch, domain.record)
     record(Effect.BUILD_CLEANED, domain.record.golden)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from contextlib import ExitStack
 
-from moltfleet.model.domain import Domain
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.identity import IdentityFacts, missing, parse_facts, shared
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
@@ -91,9 +90,3 @@ def _read_facts(fleet: Fleet, name: str, clone: CloneRecord) -> IdentityFacts:
     if lacking:
         raise GuestFailed(f"Fresh clone {name!r} has no {', no '.join(lacking)}")
     return facts
-
-
-def remove_if_probe_of(fleet: Fleet, domain: Domain, golden: str) -> None:
-    """Take a probe away that an interrupted build left."""
-    if isinstance(domain.record, CloneRecord) and domain.record.probe and domain.record.golden == golden:
-        removing.remove_clone(fleet, domain.name, domain.record)

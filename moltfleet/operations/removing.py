@@ -54,7 +54,14 @@ def _check_childless(fleet: Fleet, name: str, clone: CloneRecord) -> None:
 
 
 def remove_scratch(fleet: Fleet, name: str, build: BuildRecord) -> None:
-    """Take a golden build's scratch domain away with its volumes; what was published meanwhile stays."""
+    """Take a golden build's scratch domain away with its volumes; what was published meanwhile stays.
+
+    Its probes go first: they stand on what it made.
+    """
+    for domain in fleet.hypervisor.domains():
+        clone = domain.record
+        if isinstance(clone, CloneRecord) and clone.probe and clone.golden == build.golden:
+            remove_clone(fleet, domain.name, clone)
     fleet.hypervisor.destroy(name)
     for volume in build.scratch:
         try:

@@ -67,9 +67,7 @@ def _repair_clean(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
         fleet.progress.say(f"Taking back an interrupted clean point of {name!r}")
         runs_above = domain.is_active and domain.active_disk == fleet.storage.path_of(pending.target)
         if not runs_above:
-            fleet.hypervisor.set_disk(name, clone.top)
-            fleet.hypervisor.write_record(name, replace(clone, pending=None, trash=(*clone.trash, pending.target)))
-            molting.empty_trash(fleet, name, replace(clone, pending=None, trash=(*clone.trash, pending.target)))
+            molting.roll_back(fleet, name, clone)
             return
         clone = replace(clone, top=pending.target)
         fleet.hypervisor.set_disk(name, clone.top)

@@ -1,0 +1,94 @@
+"""What must be true of a host when no command is at work: the yardstick of every crash test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fakes.world import World
+from moltfleet.model.domain import Domain
+from moltfleet.model.errors import NotFound, ToolFailed
+from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Phase
+from moltfleet.operations import repair
+from moltfleet.operations.fleet import Fleet
+
+# Kept for the next build; explained by their name, and by the marker beside them.
+CACHES = ("image.", "stage.")
+
+
+def repair_all(fleet: Fleet) -> None:
+    """Do what the next changing commands do: sweep, then repair each clone under its lock."""
+    repair.sweep(fleet)
+    for domain in fleet.hypervisor.domains():
+        if not domain.is_clone:
+            continue
+        try:
+            with fleet.locks.hold(domain.name, verb="repair"):
+                repair.repair_clone(fleet, domain.name)
+        except NotFound:
+            continue
+
+
+def unsound(world: World) -> list[str]:
+    """Everything that is wrong; empty when the fleet is sound."""
+    wrong = list(world.hypervisor.violations)
+    for domain in world.hypervisor.domains():
+        wrong += _unfinished(domain)
+        wrong += _broken_disks(world, domain)
+        if isinstance(domain.record, CloneRecord):
+            wrong += _broken_clone(world, domain.name, domain.record)
+        elif isinstance(domain.record, GoldenRecord):
+            wrong += [f"{domain.name}: {v} is gone" for v in domain.record.volumes() - world.storage.names()]
+    return [*wrong, *_unexplained(world)]
+
+
+def _unfinished(domain: Domain) -> Iterator[str]:
+    record = domain.record
+    if isinstance(record, BuildRecord):
+        yield f"{domain.name}: the build's scratch domain is still there"
+    elif isinstance(record, GoldenRecord) and record.deleting:
+        yield f"{domain.name}: still being deleted"
+    elif isinstance(record, CloneRecord):
+        if record.phase is Phase.CREATING or record.probe:
+            yield f"{domain.name}: still being created"
+        if record.pending is not None:
+            yield f"{domain.name}: unfinished {record.pending.verb}"
+        if record.trash:
+            yield f"{domain.name}: trash left: {record.trash}"
+
+
+def _broken_disks(world: World, domain: Domain) -> Iterator[str]:
+    running = world.hypervisor.machines[domain.name].running
+    try:
+        chain = world.storage.chain(domain.inactive_disk or "")
+    except ToolFailed as error:
+        yield f"{domain.name}: its definition names a broken chain: {error.brief}"
+        return
+    if running and running.chain != chain:
+        yield f"{domain.name}: runs on {running.chain}, is defined on {chain}"
+    if any(world.storage.children(chain[0])) and not domain.is_golden:
+        yield f"{domain.name}: its top layer {chain[0]} is frozen under another"
+
+
+def _broken_clone(world: World, name: str, clone: CloneRecord) -> Iterator[str]:
+    if world.hypervisor.machines[name].disk != world.storage.path_of(clone.top):
+        yield f"{name}: is defined on another disk than its record's {clone.top}"
+    yield from (f"{name}: {volume} is gone" for volume in clone.volumes() - world.storage.names())
+    frozen = [stamp.volume for stamp in clone.clean.stamps] if clone.clean else []
+    golden = [clone.golden_volume] if clone.linked else []
+    for top in [clone.top, *([clone.shed.volume] if clone.shed else []), *(layer.volume for layer in clone.kept)]:
+        expected = tuple(world.storage.path_of(volume) for volume in (top, *frozen, *golden))
+        if top in world.storage.names() and world.storage.chain(world.storage.path_of(top)) != expected:
+            yield f"{name}: {top} does not stand on its clean point"
+    for stamp in clone.clean.stamps if clone.clean else ():
+        seen = world.storage.find(stamp.volume)
+        if seen and (seen.mtime, seen.length.bytes) != (stamp.mtime, stamp.length):
+            yield f"{name}: frozen layer {stamp.volume} was written to"
+
+
+def _unexplained(world: World) -> Iterator[str]:
+    explained: set[str] = set()
+    for domain in world.hypervisor.domains():
+        explained |= domain.record.volumes() if domain.record else set()
+    for volume in sorted(world.storage.names() - explained):
+        if not volume.startswith(CACHES):
+            yield f"{volume}: no record explains it"

@@ -1,0 +1,206 @@
+"""The process is killed after every effect, and after every single change, of every act; then the next command comes.
+
+Afterwards the fleet is sound, what people had is still there, and a second repair finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import pytest
+from fakes import Killed, Process, World, a_world, effects_told_to
+from fakes.soundness import repair_all, unsound
+
+from moltfleet.model.effects import Effect
+from moltfleet.model.records import Layer
+from moltfleet.model.requests import BuildRequest, CreateRequest, MoltRequest, StopRequest
+from moltfleet.operations import create, delete, golden_build, golden_delete, molt, restart, start, stop, undo
+from moltfleet.operations.fleet import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """An act on a prepared host. ``keeps`` are the clones whose "work" file must survive it, wherever it goes."""
+
+    prepare: Callable[[World], None]
+    act: Callable[[Fleet], object]
+    keeps: tuple[str, ...] = field(default=())
+
+
+def with_clone(**behaviour: object) -> Callable[[World], None]:
+    def prepare(world: World) -> None:
+        world.hypervisor.behave("crab-1", **behaviour)
+        world.add_clone("crab-1")
+        world.guest("crab-1").write("work", "of a day")
+
+    return prepare
+
+
+def with_molted_clone(world: World) -> None:
+    with_clone()(world)
+    molt.molt(world.fleet, ["crab-1"], MoltRequest())
+    world.guest("crab-1").write("more", "work")
+
+
+def with_clone_whose_ram_fails(world: World) -> None:
+    with_clone()(world)
+    world.hypervisor.behave("crab-1", forgets_nonce=True)
+
+
+def with_stopped_clone(world: World) -> None:
+    with_clone()(world)
+    stop.stop(world.fleet, ["crab-1"], StopRequest())
+
+
+def with_defined_clone(**behaviour: object) -> Callable[[World], None]:
+    def prepare(world: World) -> None:
+        world.hypervisor.behave("crab-1", **behaviour)
+        world.add_clone("crab-1", start=False)
+
+    return prepare
+
+
+def with_golden(world: World) -> None:
+    golden_build.build(world.fleet, BuildRequest("two", "debian-12", profile="minimal"))
+
+
+def with_clone_of_an_old_generation(world: World) -> None:
+    with_golden(world)
+    world.add_clone("crab-1", golden="two")
+    world.guest("crab-1").write("work", "of a day")
+
+
+def nothing(_: World) -> None:
+    pass
+
+
+def create_clone(**options: object) -> Callable[[Fleet], object]:
+    return lambda fleet: create.create(fleet, CreateRequest("base", name="crab-1", **options))  # type: ignore[arg-type]
+
+
+def molt_clone(**options: object) -> Callable[[Fleet], object]:
+    return lambda fleet: molt.molt(fleet, ["crab-1"], MoltRequest(**options))  # type: ignore[arg-type]
+
+
+def build(name: str) -> Callable[[Fleet], object]:
+    return lambda fleet: golden_build.build(fleet, BuildRequest(name, "debian-12", profile="minimal"))
+
+
+def no_agent(world: World) -> None:
+    for name in ("crab-1", "two.build"):
+        world.hypervisor.behave(name, has_agent=False)
+
+
+def forgetful(world: World) -> None:
+    world.hypervisor.behave("crab-1", forgets_nonce=True)
+
+
+WORK = ("crab-1",)
+SCENARIOS = {
+    "create": Scenario(nothing, create_clone()),
+    "create full": Scenario(nothing, create_clone(linked=False)),
+    "create cold": Scenario(nothing, create_clone(warm=False)),
+    "create without agent": Scenario(no_agent, create_clone(warm=False)),
+    "create without start": Scenario(nothing, create_clone(start=False)),
+    "create whose RAM does not come back": Scenario(forgetful, create_clone()),
+    "first start": Scenario(with_defined_clone(), lambda fleet: start.start(fleet, ["crab-1"])),
+    "first start without agent": Scenario(
+        with_defined_clone(has_agent=False), lambda fleet: start.start(fleet, ["crab-1"])
+    ),
+    "first start whose RAM does not come back": Scenario(
+        with_defined_clone(forgets_nonce=True), lambda fleet: start.start(fleet, ["crab-1"])
+    ),
+    "molt": Scenario(with_clone(), molt_clone(), WORK),
+    "second molt": Scenario(with_molted_clone, molt_clone()),
+    "molt and keep": Scenario(with_molted_clone, molt_clone(keep="monday"), WORK),
+    "cold molt": Scenario(with_clone(), molt_clone(cold=True), WORK),
+    "molt whose RAM does not come back": Scenario(with_clone_whose_ram_fails, molt_clone(), WORK),
+    "molt of a stopped clone": Scenario(with_stopped_clone, molt_clone(), WORK),
+    "undo": Scenario(with_molted_clone, lambda fleet: undo.undo(fleet, "crab-1"), WORK),
+    "restart": Scenario(with_clone(), lambda fleet: restart.restart(fleet, ["crab-1"], StopRequest()), WORK),
+    "start": Scenario(with_stopped_clone, lambda fleet: start.start(fleet, ["crab-1"]), WORK),
+    "delete": Scenario(with_molted_clone, lambda fleet: delete.delete(fleet, ["crab-1"])),
+    "golden build": Scenario(nothing, build("two")),
+    "golden build without agent": Scenario(no_agent, build("two")),
+    "golden build on a stage": Scenario(with_golden, build("three")),
+    "golden rebuild": Scenario(with_clone_of_an_old_generation, build("two"), WORK),
+    "golden delete": Scenario(with_golden, lambda fleet: golden_delete.delete_golden(fleet, "two")),
+}
+
+
+def run(scenario: Scenario, process: Process) -> World:
+    """Prepare a host and do the act in a process; whatever the act gives back is what its user would see."""
+    world = a_world()
+    scenario.prepare(world)
+    with effects_told_to(process):
+        try:
+            scenario.act(world.process(process))
+        except Killed:
+            assert process.is_dead
+    return world
+
+
+@cache
+def uninterrupted(name: str) -> Process:
+    """What an act does when nothing disturbs it."""
+    process = Process()
+    run(SCENARIOS[name], process)
+    return process
+
+
+def kept_work(world: World, name: str) -> str:
+    """Where the work of a clone is still read: on its top layer, or on a shed or kept one."""
+    clone = world.record(name)
+    layers: tuple[Layer | None, ...] = (clone.shed, *clone.kept)
+    tops = [clone.top, *(layer.volume for layer in layers if layer)]
+    return next((v for v in tops if world.storage.content(v).get("work") == "of a day"), "")
+
+
+def check_after(world: World, scenario: Scenario) -> None:
+    """Let the next commands come, and look at what they made of it."""
+    repair_all(world.fleet)
+    assert unsound(world) == []
+    assert [name for name in scenario.keeps if not kept_work(world, name)] == []
+    second = Process()
+    repair_all(world.process(second))
+    assert second.changes == []
+
+
+def every_effect() -> list[tuple[str, int]]:
+    return [(name, n) for name in SCENARIOS for n in range(1, len(uninterrupted(name).effects) + 1)]
+
+
+def every_change() -> list[tuple[str, int]]:
+    return [(name, n) for name in SCENARIOS for n in range(1, len(uninterrupted(name).changes) + 1)]
+
+
+def described(case: object) -> str:
+    return str(case).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_an_act_that_nobody_kills_leaves_a_sound_fleet(name: str) -> None:
+    check_after(run(SCENARIOS[name], Process()), SCENARIOS[name])
+
+
+def test_every_effect_has_an_act_that_is_killed_right_after_it() -> None:
+    seen = {effect for name in SCENARIOS for effect in uninterrupted(name).effects}
+    assert set(Effect) - seen == set()
+
+
+@pytest.mark.parametrize(("name", "number"), every_effect(), ids=described)
+def test_killed_after_an_effect_the_next_command_makes_the_fleet_sound(name: str, number: int) -> None:
+    process = Process(kill_at_effect=number)
+    world = run(SCENARIOS[name], process)
+    assert process.is_dead
+    check_after(world, SCENARIOS[name])
+
+
+@pytest.mark.parametrize(("name", "number"), every_change(), ids=described)
+def test_killed_after_any_change_the_next_command_makes_the_fleet_sound(name: str, number: int) -> None:
+    process = Process(kill_after=number)
+    world = run(SCENARIOS[name], process)
+    assert process.is_dead
+    check_after(world, SCENARIOS[name])
