@@ -177,6 +177,7 @@ def _define(fleet: Fleet, plan: BuildPlan, stage: stages.Stage) -> BuildRecord:
             attachment=build.attachment,
             record=build,
             virt_type=facts.virt_type,
+            is_short_lived=True,
         )
         fleet.hypervisor.define(spec)
     record(Effect.BUILD_DEFINED, name)
