@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import GuestFailed, MoltfleetError, WrongState
-from moltfleet.model.records import CleanPoint, CloneRecord, Pending, Verb
+from moltfleet.model.records import CleanPoint, CloneRecord, Pending, Phase, Verb
 from moltfleet.model.volumes import Stamp, ram_volume
 from moltfleet.operations import after_molt, layers, molting
 from moltfleet.operations.clones import find_endpoint, get_clone
@@ -77,8 +77,7 @@ def _take_cold(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     else:
         power_off(fleet, name)
         record(Effect.CLEAN_SHUT_DOWN, name)
-    clean = CleanPoint(stamps=_stamps(fleet, clone), taken_at=timestamp(fleet.clock))
-    clone = _commit(fleet, name, clone, clean)
+    clone = commit_cold(fleet, name, clone)
     if not has_agent:
         fleet.hypervisor.start(name)
         record(Effect.CLEAN_RESUMED, name)
@@ -123,12 +122,22 @@ def _stamps(fleet: Fleet, clone: CloneRecord) -> tuple[Stamp, ...]:
     return (layers.stamp(fleet, clone.top), *(clone.clean.stamps if clone.clean else ()))
 
 
+def commit_cold(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    """Make the layer under the journalled overlay a cold clean point; it was frozen, or its guest is off."""
+    clean = CleanPoint(stamps=_stamps(fleet, clone), taken_at=timestamp(fleet.clock))
+    return _commit(fleet, name, clone, clean)
+
+
 def _commit(fleet: Fleet, name: str, clone: CloneRecord, clean: CleanPoint) -> CloneRecord:
-    """Point the definition at the overlay, then write the clean point: the moment from which it exists."""
+    """Point the definition at the overlay, then write the clean point: the moment from which it exists.
+
+    A clone of which only the first start was missing is a ready one from here on.
+    """
     target = _target(clone)
     fleet.hypervisor.set_disk(name, target)
     record(Effect.CLEAN_REDEFINED, name)
-    clone = replace(clone, clean=clean, top=target)
+    phase = Phase.READY if clone.phase is Phase.DEFINED else clone.phase
+    clone = replace(clone, clean=clean, top=target, phase=phase)
     fleet.hypervisor.write_record(name, clone)
     record(Effect.CLEAN_RECORDED, name)
     return clone

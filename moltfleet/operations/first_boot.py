@@ -15,9 +15,13 @@ from moltfleet.operations.ready import Guest, ready
 
 
 def run(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
-    """Start a clone that was never started, and take its clean point. The caller holds its lock."""
-    fleet.hypervisor.start(name)
-    record(Effect.CREATE_STARTED, name)
+    """Start a clone that was never ready, and take its clean point. The caller holds its lock.
+
+    One that an interrupted first start left running goes on from there.
+    """
+    if not fleet.hypervisor.get(name).is_active:
+        fleet.hypervisor.start(name)
+        record(Effect.CREATE_STARTED, name)
     layers.check_live_chain(fleet, name, clone, clone.top)
     with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Starting {name}") as session:
         switch_off_cloud_init(name, session)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from moltfleet.model.domain import Domain
-from moltfleet.model.errors import Busy, NotFound
+from moltfleet.model.errors import Busy, MoltfleetError, NotFound
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Phase, Record, Verb
-from moltfleet.operations import clean, layers, molting, removing, swapping
+from moltfleet.operations import after_molt, clean, layers, molting, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
@@ -59,26 +57,37 @@ def _repair_molt(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
 
 
 def _repair_clean(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
-    """Finish a clean point that was written; take one back that was not, leaving the clone on its old layer."""
+    """Finish a clean point whose disk is frozen; take one back that is not, leaving the clone on its old layer."""
     if clone.pending is None:
         return
-    name, pending = domain.name, clone.pending
-    if clone.top != pending.target:
+    name, target = domain.name, clone.pending.target
+    runs_above = domain.is_active and domain.active_disk == fleet.storage.path_of(target)
+    if clone.top != target and not runs_above:
         fleet.progress.say(f"Taking back an interrupted clean point of {name!r}")
-        runs_above = domain.is_active and domain.active_disk == fleet.storage.path_of(pending.target)
-        if not runs_above:
-            molting.roll_back(fleet, name, clone)
-            return
-        clone = replace(clone, top=pending.target)
-        fleet.hypervisor.set_disk(name, clone.top)
+        molting.roll_back(fleet, name, clone)
+        return
+    fleet.progress.say(f"Finishing an interrupted clean point of {name!r}")
+    if clone.top != target:
+        clone = clean.commit_cold(fleet, name, clone)
+    if domain.is_active:
+        _wake(fleet, name, clone)
     else:
-        fleet.progress.say(f"Finishing an interrupted clean point of {name!r}")
-        if not domain.is_active:
-            fleet.hypervisor.start(name)
-            with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
-                pass
-        layers.check_live_chain(fleet, name, clone, clone.top)
+        fleet.hypervisor.start(name)
+        with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
+            pass
+    layers.check_live_chain(fleet, name, clone, clone.top)
     clean.finish(fleet, name, clone)
+
+
+def _wake(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    """Do the work after a restore that the interrupted command may not have come to: timers, clock, randomness."""
+    if clone.clean is None or clone.clean.nonce is None:
+        return
+    try:
+        after_molt.run(fleet, name, clone)
+    except MoltfleetError as error:
+        # Somebody may have booted it meanwhile, and then there is nothing to wake.
+        fleet.progress.warn(f"Guest {name!r} was not brought up to date after its restore: {error.brief}")
 
 
 def sweep(fleet: Fleet) -> None:

@@ -39,11 +39,11 @@ def start_one(fleet: Fleet, name: str) -> str:
             f"Clone {name!r} is paused",
             hint=f"After a full pool: free space, then 'virsh resume {name}'; or molt it.",
         )
-    if domain.is_active:
-        return "unchanged"
     if clone.phase is Phase.DEFINED:
         first_boot.run(fleet, name, clone)
         return "started"
+    if domain.is_active:
+        return "unchanged"
     _boot(fleet, name, clone)
     return "started"
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import pytest
+
 from fakes import Killed, Process, World, a_world, effects_told_to
 from fakes.soundness import repair_all, unsound
-
 from moltfleet.model.effects import Effect
-from moltfleet.model.records import Layer
+from moltfleet.model.records import GoldenRecord, Layer, Phase
 from moltfleet.model.requests import BuildRequest, CreateRequest, MoltRequest, StopRequest
 from moltfleet.operations import create, delete, golden_build, golden_delete, molt, restart, start, stop, undo
 from moltfleet.operations.fleet import Fleet
@@ -22,10 +22,14 @@ from moltfleet.operations.fleet import Fleet
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """An act on a prepared host. ``keeps`` are the clones whose "work" file must survive it, wherever it goes."""
+    """An act on a prepared host, and what it is to lead to.
+
+    ``keeps`` are the clones whose "work" file must survive it, wherever it goes.
+    """
 
     prepare: Callable[[World], None]
     act: Callable[[Fleet], object]
+    goal: Callable[[World], bool]
     keeps: tuple[str, ...] = field(default=())
 
 
@@ -97,36 +101,79 @@ def forgetful(world: World) -> None:
     world.hypervisor.behave("crab-1", forgets_nonce=True)
 
 
+def is_ready(world: World) -> bool:
+    clone = world.record("crab-1") if "crab-1" in world.hypervisor.machines else None
+    if clone is None or clone.phase is not Phase.READY or clone.clean is None:
+        return False
+    return world.hypervisor.machines["crab-1"].running is not None and world.guest("crab-1").is_up
+
+
+def is_awake(world: World) -> bool:
+    """Ready, and the work after a restore was done."""
+    return is_ready(world) and not world.guest("crab-1").memory.timers_stopped
+
+
+def is_defined(world: World) -> bool:
+    return "crab-1" in world.hypervisor.machines and world.record("crab-1").phase is Phase.DEFINED
+
+
+def is_clean(world: World) -> bool:
+    return is_awake(world) and world.guest("crab-1").read("work") + world.guest("crab-1").read("more") == ""
+
+
+def is_back(world: World) -> bool:
+    return is_awake(world) and world.guest("crab-1").read("work") == "of a day"
+
+
+def is_gone(name: str) -> Callable[[World], bool]:
+    return lambda world: name not in world.hypervisor.machines
+
+
+def is_built(name: str, generation: int) -> Callable[[World], bool]:
+    def check(world: World) -> bool:
+        machine = world.hypervisor.machines.get(name)
+        return (
+            machine is not None
+            and isinstance(machine.record, GoldenRecord)
+            and (
+                machine.record.latest.number >= generation
+                and machine.disk == world.storage.path_of(machine.record.latest.volume)
+            )
+        )
+
+    return check
+
+
 WORK = ("crab-1",)
 SCENARIOS = {
-    "create": Scenario(nothing, create_clone()),
-    "create full": Scenario(nothing, create_clone(linked=False)),
-    "create cold": Scenario(nothing, create_clone(warm=False)),
-    "create without agent": Scenario(no_agent, create_clone(warm=False)),
-    "create without start": Scenario(nothing, create_clone(start=False)),
-    "create whose RAM does not come back": Scenario(forgetful, create_clone()),
-    "first start": Scenario(with_defined_clone(), lambda fleet: start.start(fleet, ["crab-1"])),
+    "create": Scenario(nothing, create_clone(), is_awake),
+    "create full": Scenario(nothing, create_clone(linked=False), is_awake),
+    "create cold": Scenario(nothing, create_clone(warm=False), is_awake),
+    "create without agent": Scenario(no_agent, create_clone(warm=False), is_awake),
+    "create without start": Scenario(nothing, create_clone(start=False), is_defined),
+    "create whose RAM does not come back": Scenario(forgetful, create_clone(), is_awake),
+    "first start": Scenario(with_defined_clone(), lambda fleet: start.start(fleet, ["crab-1"]), is_awake),
     "first start without agent": Scenario(
-        with_defined_clone(has_agent=False), lambda fleet: start.start(fleet, ["crab-1"])
+        with_defined_clone(has_agent=False), lambda fleet: start.start(fleet, ["crab-1"]), is_awake
     ),
     "first start whose RAM does not come back": Scenario(
-        with_defined_clone(forgets_nonce=True), lambda fleet: start.start(fleet, ["crab-1"])
+        with_defined_clone(forgets_nonce=True), lambda fleet: start.start(fleet, ["crab-1"]), is_ready
     ),
-    "molt": Scenario(with_clone(), molt_clone(), WORK),
-    "second molt": Scenario(with_molted_clone, molt_clone()),
-    "molt and keep": Scenario(with_molted_clone, molt_clone(keep="monday"), WORK),
-    "cold molt": Scenario(with_clone(), molt_clone(cold=True), WORK),
-    "molt whose RAM does not come back": Scenario(with_clone_whose_ram_fails, molt_clone(), WORK),
-    "molt of a stopped clone": Scenario(with_stopped_clone, molt_clone(), WORK),
-    "undo": Scenario(with_molted_clone, lambda fleet: undo.undo(fleet, "crab-1"), WORK),
-    "restart": Scenario(with_clone(), lambda fleet: restart.restart(fleet, ["crab-1"], StopRequest()), WORK),
-    "start": Scenario(with_stopped_clone, lambda fleet: start.start(fleet, ["crab-1"]), WORK),
-    "delete": Scenario(with_molted_clone, lambda fleet: delete.delete(fleet, ["crab-1"])),
-    "golden build": Scenario(nothing, build("two")),
-    "golden build without agent": Scenario(no_agent, build("two")),
-    "golden build on a stage": Scenario(with_golden, build("three")),
-    "golden rebuild": Scenario(with_clone_of_an_old_generation, build("two"), WORK),
-    "golden delete": Scenario(with_golden, lambda fleet: golden_delete.delete_golden(fleet, "two")),
+    "molt": Scenario(with_clone(), molt_clone(), is_clean, WORK),
+    "second molt": Scenario(with_molted_clone, molt_clone(), is_clean),
+    "molt and keep": Scenario(with_molted_clone, molt_clone(keep="monday"), is_clean, WORK),
+    "cold molt": Scenario(with_clone(), molt_clone(cold=True), is_clean, WORK),
+    "molt whose RAM does not come back": Scenario(with_clone_whose_ram_fails, molt_clone(), is_clean, WORK),
+    "molt of a stopped clone": Scenario(with_stopped_clone, molt_clone(), is_clean, WORK),
+    "undo": Scenario(with_molted_clone, lambda fleet: undo.undo(fleet, "crab-1"), is_back, WORK),
+    "restart": Scenario(with_clone(), lambda fleet: restart.restart(fleet, ["crab-1"], StopRequest()), is_back, WORK),
+    "start": Scenario(with_stopped_clone, lambda fleet: start.start(fleet, ["crab-1"]), is_back, WORK),
+    "delete": Scenario(with_molted_clone, lambda fleet: delete.delete(fleet, ["crab-1"]), is_gone("crab-1")),
+    "golden build": Scenario(nothing, build("two"), is_built("two", 1)),
+    "golden build without agent": Scenario(no_agent, build("two"), is_built("two", 1)),
+    "golden build on a stage": Scenario(with_golden, build("three"), is_built("three", 1)),
+    "golden rebuild": Scenario(with_clone_of_an_old_generation, build("two"), is_built("two", 2), WORK),
+    "golden delete": Scenario(with_golden, lambda fleet: golden_delete.delete_golden(fleet, "two"), is_gone("two")),
 }
 
 
@@ -166,6 +213,10 @@ def check_after(world: World, scenario: Scenario) -> None:
     second = Process()
     repair_all(world.process(second))
     assert second.changes == []
+    if not scenario.goal(world):
+        scenario.act(world.fleet)
+        assert scenario.goal(world), "the same command once more does not lead there"
+        assert unsound(world) == []
 
 
 def every_effect() -> list[tuple[str, int]]:
