@@ -213,6 +213,7 @@ def check_after(world: World, scenario: Scenario) -> None:
     second = Process()
     repair_all(world.process(second))
     assert second.changes == []
+    world.clock.sleep(60)
     if not scenario.goal(world):
         scenario.act(world.fleet)
         assert scenario.goal(world), "the same command once more does not lead there"
