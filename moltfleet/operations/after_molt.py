@@ -41,7 +41,13 @@ def run(fleet: Fleet, name: str, clone: CloneRecord) -> ScriptAnswer:
     return answer
 
 
+class OtherBoot(GuestFailed):
+    """The guest was booted since its clean point: it is not the restored one."""
+
+
 def _check_identity(name: str, answer: ScriptAnswer) -> None:
+    if answer.boot == "differs":
+        raise OtherBoot(f"Restored guest {name!r} has another boot id than its clean point")
     if answer.nonce != "ok":
         raise GuestFailed(f"Restored guest {name!r} does not hold the nonce of its clean point: {answer.nonce}")
     if answer.boot != "ok":

@@ -41,7 +41,8 @@ def new_overlay_name(fleet: Fleet, name: str, record: CloneRecord) -> tuple[str,
 def check_live_chain(fleet: Fleet, name: str, record: CloneRecord, top: str) -> None:
     """Compare the chain that QEMU has open with the expected one. Raises: WrongState (DESIGN D5a).
 
-    libvirt builds a wrong one silently when a document carries a recorded chain.
+    libvirt builds a wrong one silently when a document carries a recorded chain. Such a guest is cut off at once: what
+    it would write into its top layer fits no other chain.
     """
     frozen = [noted.volume for noted in record.clean.stamps] if record.clean else []
     expected = [fleet.storage.path_of(volume) for volume in (top, *frozen)]
@@ -49,10 +50,11 @@ def check_live_chain(fleet: Fleet, name: str, record: CloneRecord, top: str) -> 
         expected.append(fleet.storage.path_of(record.golden_volume))
     live = list(fleet.hypervisor.live_chain(name))
     if live[: len(expected)] != expected or (len(live) > len(expected) and not record.linked):
+        fleet.hypervisor.destroy(name)
         raise WrongState(
             f"Clone {name!r} runs on other layers than it should",
             details="expected " + " -> ".join(expected) + "\nfound    " + " -> ".join(live),
-            hint="Molt it again; nothing was lost.",
+            hint="Its power was cut at once; nothing was lost. Start or molt it again.",
         )
 
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import MoltfleetError, WrongState
+from moltfleet.model.errors import MoltfleetError, NoCapacity, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
 from moltfleet.operations import after_molt, layers
 from moltfleet.operations.clones import find_endpoint
@@ -62,6 +62,9 @@ def perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: 
         if not reason:
             try:
                 _attempt(fleet, name, clone, warm=True, watch=watch)
+            except NoCapacity:
+                # Booting would need the same room, and the RAM image is not at fault.
+                raise
             except MoltfleetError as error:
                 reason = describe_failure(error)
                 fleet.progress.warn(f"Warm molt of {name!r} failed, going cold: {reason}")
@@ -132,6 +135,36 @@ def _prove_warm(fleet: Fleet, name: str, clone: CloneRecord) -> None:
         raise WrongState(f"Clone {name!r} has no address after its molt")
     with fleet.progress.step(f"Reaching {name}") as step:
         await_banner(fleet, name, endpoint, step, timeout_s=timeouts(fleet).login)
+
+
+def adopt(fleet: Fleet, name: str, clone: CloneRecord) -> bool:
+    """Finish an interrupted molt whose guest already runs on the new layer, where somebody may have worked since.
+
+    Returns False, with nothing changed, when the guest does not prove itself.
+    """
+    if clone.pending is None:
+        raise ValueError("no journal entry")
+    try:
+        layers.check_live_chain(fleet, name, clone, clone.pending.target)
+        is_warm = _is_restored(fleet, name, clone)
+        with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Reaching {name}"):
+            pass
+    except MoltfleetError as error:
+        fleet.progress.warn(f"Guest {name!r} did not come back: {error.brief}")
+        return False
+    empty_trash(fleet, name, _commit(fleet, name, clone, warm=is_warm))
+    return True
+
+
+def _is_restored(fleet: Fleet, name: str, clone: CloneRecord) -> bool:
+    """Do the work after a restore, which can be repeated; False when the guest was booted instead."""
+    if clone.clean is None or clone.clean.nonce is None:
+        return False
+    try:
+        after_molt.run(fleet, name, clone)
+    except after_molt.OtherBoot:
+        return False
+    return True
 
 
 def _note_failure(clone: CloneRecord) -> CloneRecord:

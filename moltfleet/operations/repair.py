@@ -42,7 +42,7 @@ def _finish_removal(fleet: Fleet, name: str, clone: CloneRecord) -> None:
 
 
 def _repair_molt(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
-    """Undo it while the guest still runs on its old layer; else do it again, on yet another overlay."""
+    """Undo it while the guest runs on its old layer, finish it on its new one; else again, on yet another overlay."""
     if clone.pending is None:
         return
     if domain.is_active and domain.active_disk == fleet.storage.path_of(clone.pending.source):
@@ -50,6 +50,9 @@ def _repair_molt(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
         molting.roll_back(fleet, domain.name, clone)
         return
     fleet.progress.say(f"Finishing an interrupted molt of {domain.name!r}")
+    runs_above = domain.is_active and domain.active_disk == fleet.storage.path_of(clone.pending.target)
+    if runs_above and molting.adopt(fleet, domain.name, clone):
+        return
     clone = molting.journal_again(fleet, domain.name, clone)
     watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
     reason = molting.cold_reason(fleet, domain.name, clone.clean) if clone.clean else "it has no clean point"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.errors import MoltfleetError, NotFound
 from moltfleet.model.requests import StopRequest
 from moltfleet.model.results import ActResult
 from moltfleet.operations import repair
@@ -21,13 +21,23 @@ def stop(fleet: Fleet, patterns: Sequence[str], request: StopRequest) -> tuple[A
         started = fleet.clock.monotonic()
         try:
             with fleet.locks.hold(name, verb="stop"):
-                repair.repair_clone(fleet, name)
+                _try_to_repair(fleet, name)
                 outcome, detail = stop_one(fleet, name, request)
         except MoltfleetError as error:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         return ActResult(name, outcome, detail, fleet.clock.monotonic() - started)
 
     return each(clone_names(fleet, patterns), act, jobs=fleet.config.jobs)
+
+
+def _try_to_repair(fleet: Fleet, name: str) -> None:
+    try:
+        repair.repair_clone(fleet, name)
+    except NotFound:
+        raise
+    except MoltfleetError as error:
+        # A guest that never gets ready must be stoppable; what is unfinished stays in its journal.
+        fleet.progress.warn(f"Clone {name!r} could not be repaired before its stop: {error.brief}")
 
 
 def stop_one(fleet: Fleet, name: str, request: StopRequest) -> tuple[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from moltfleet.model.errors import MoltfleetError, WrongState
-from moltfleet.model.records import Layer
+from moltfleet.model.records import Layer, Phase, Verb
 from moltfleet.model.results import MoltResult, MoltSeconds
-from moltfleet.operations import repair, swapping
+from moltfleet.operations import molting, repair, swapping
 from moltfleet.operations.clones import get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
+from moltfleet.operations.start import start_one
 
 
 def undo(fleet: Fleet, name: str) -> MoltResult:
@@ -16,14 +17,26 @@ def undo(fleet: Fleet, name: str) -> MoltResult:
     started = fleet.clock.monotonic()
     try:
         with fleet.locks.hold(name, verb="undo"):
-            repair.repair_clone(fleet, name)
-            _, clone = get_clone(fleet, name)
-            clone = swapping.journal(fleet, name, clone, _require_shed(fleet, name, clone.shed))
-            swapping.perform(fleet, name, clone)
+            _undo_one(fleet, name)
     except MoltfleetError as error:
         seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
         return MoltResult(name, "failed", "cold", describe_failure(error), seconds=seconds, error=error)
     return MoltResult(name, "undone", "cold", seconds=MoltSeconds(total=fleet.clock.monotonic() - started))
+
+
+def _undo_one(fleet: Fleet, name: str) -> None:
+    _, clone = get_clone(fleet, name)
+    if clone.phase is Phase.READY and clone.pending and clone.pending.verb is Verb.MOLT:
+        # Finishing the molt first might be the very thing that fails.
+        fleet.progress.say(f"Taking back the unfinished molt of {name!r}")
+        fleet.hypervisor.destroy(name)
+        molting.roll_back(fleet, name, clone)
+        start_one(fleet, name)
+        return
+    repair.repair_clone(fleet, name)
+    _, clone = get_clone(fleet, name)
+    clone = swapping.journal(fleet, name, clone, _require_shed(fleet, name, clone.shed))
+    swapping.perform(fleet, name, clone)
 
 
 def _require_shed(fleet: Fleet, name: str, shed: Layer | None) -> Layer:

@@ -28,8 +28,8 @@ class Behaviour:
     """How a guest behaves; without a word it is a healthy one.
 
     ``cloud_init`` is "done", "disabled", "degraded", "error" or "running" (for ever). ``boot_s`` is the time until it
-    answers, ``clock_error_s`` what its clock is off after a step. ``answers`` gives results for commands that contain
-    a text, before anything else looks at them.
+    answers, ``clock_error_s`` what its clock is off after a step, ``needs`` a file without which it does not come up.
+    ``answers`` gives results for commands that contain a text, before anything else looks at them.
     """
 
     has_agent: bool = True
@@ -46,6 +46,7 @@ class Behaviour:
     forgets_nonce: bool = False
     hangs: bool = False
     keeps_identity: bool = False
+    needs: str = ""
     missing_commands: tuple[str, ...] = ()
     answers: dict[str, CommandResult] = field(default_factory=dict)
 
@@ -88,6 +89,8 @@ class FakeGuest:
     def is_up(self) -> bool:
         """Whether it has booted and still is this very guest."""
         alive = self.machine.running is self._running
+        if self.behaviour.needs and not self.read(self.behaviour.needs):
+            return False
         return alive and self._clock.now() - self.memory.booted_at >= self.behaviour.boot_s
 
     def read(self, key: str) -> str:

@@ -242,7 +242,7 @@ class FakeHypervisor:
         machine.has_managed_save = False
         chain = self._open(machine, machine.disk)
         memory = Memory(boot_id=str(uuid.uuid4()), booted_at=self.clock.now())
-        off_at = self.clock.now() if self.behaviour(name).powers_off_at_boot else None
+        off_at = self.clock.now() + 1.0 if self.behaviour(name).powers_off_at_boot else None
         machine.running = Running(chain, memory, machine.record, off_at)
         if not machine.spec.is_disk_readonly:
             self.guest(name).first_boot()
