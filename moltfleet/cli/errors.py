@@ -49,10 +49,12 @@ def error_document(error: MoltfleetError) -> dict[str, object]:
 
 
 def tell(error: MoltfleetError, *, verbose: bool) -> None:
-    """Write an error for a person on standard error; the details are for those who asked.
+    """Write an error for a person on standard error: an excerpt above it, the details for those who asked.
 
     Guests' words may be in it, so nothing reaches the terminal that would drive it (DESIGN D9).
     """
+    for line in printable_lines(error.excerpt or "").splitlines():
+        click.echo(f"  | {line}", err=True)
     click.echo(click.style("Error: ", fg="red") + printable_lines(error.brief), err=True)
     if error.hint:
         click.echo(f"Hint: {printable_lines(error.hint)}", err=True)
