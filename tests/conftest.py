@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+# Assertions of modules that only hold tests for others to inherit read as those of tests.
+pytest.register_assert_rewrite("contract", "fakes.soundness")
 GOLDEN = Path(__file__).parent / "golden"
 
 

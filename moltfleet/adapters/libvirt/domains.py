@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -14,11 +15,12 @@ from moltfleet.adapters.libvirt import agent, domain_xml, host, metadata
 from moltfleet.adapters.libvirt.gate import Gate
 from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.model.domain import CommandResult, Domain, DomainSpec, DomainState, HostFacts
-from moltfleet.model.errors import GuestUnreachable, MoltfleetError, NotFound, ToolFailed
+from moltfleet.model.errors import GuestUnreachable, MoltfleetError, NotFound, ToolFailed, WrongState
 from moltfleet.model.names import not_found
 from moltfleet.model.records import Record
 from moltfleet.model.size import Size
 
+_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
@@ -49,6 +51,7 @@ class LibvirtHypervisor:
         self._local = local
         self._virt_type = virt_type
         self._host: HostFacts | None = None
+        self._cpu_model: str | None = None
 
     # Looking
 
@@ -102,7 +105,9 @@ class LibvirtHypervisor:
         def model(connection: Any) -> str:
             return ET.fromstring(connection.getCapabilities()).findtext("host/cpu/model", "")
 
-        return self._gate.call("read capabilities", model, repeatable=True)
+        if self._cpu_model is None:
+            self._cpu_model = self._gate.call("read capabilities", model, repeatable=True)
+        return self._cpu_model
 
     def snapshot_names(self, name: str) -> tuple[str, ...]:
         """See the port."""
@@ -289,10 +294,21 @@ def _read_all(domains: Sequence[Any]) -> Iterator[Domain]:
     for domain in domains:
         # It may have been undefined since the listing.
         with _tolerating(libvirt.VIR_ERR_NO_DOMAIN):
-            yield _read(domain)
+            yield _read(domain, tolerant=True)
 
 
-def _read(domain: Any) -> Domain:
+def _record(document: ET.Element, *, tolerant: bool) -> Record | None:
+    """Read the record; one that cannot be read makes a domain as untouchable as a foreign one, and hides no other."""
+    try:
+        return metadata.from_domain(document)
+    except WrongState as error:
+        if not tolerant:
+            raise
+        _LOG.warning("%s", error.brief)
+        return None
+
+
+def _read(domain: Any, *, tolerant: bool = False) -> Domain:
     document = ET.fromstring(domain.XMLDesc(_INACTIVE))
     state = _STATES.get(domain.state(0)[0], DomainState.UNKNOWN)
     is_active = state not in (DomainState.SHUT_OFF, DomainState.CRASHED)
@@ -304,7 +320,7 @@ def _read(domain: Any) -> Domain:
         state=state,
         memory=Size(int(memory) * 1024),
         vcpus=int(document.findtext("vcpu", "1")),
-        record=metadata.from_domain(document),
+        record=_record(document, tolerant=tolerant),
         active_disk=None if live is None else domain_xml.first_disk_path(live),
         inactive_disk=domain_xml.first_disk_path(document),
     )

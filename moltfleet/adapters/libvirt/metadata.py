@@ -51,14 +51,20 @@ def from_domain(domain: ET.Element) -> Record | None:
 
     Raises: WrongState when it is ours and cannot be read (a newer version, or edited by hand).
     """
-    metadata = domain.find("metadata")
-    if metadata is None:
-        return None
-    for element in metadata:
-        namespace, _, local = element.tag.rpartition("}")
-        if namespace == "{" + NAMESPACE and local in _ROLES:
+    for element in _ours(domain):
+        local = element.tag.rpartition("}")[2]
+        if local in _ROLES:
             return _parse(local, element.text or "", domain.findtext("name", ""))
     return None
+
+
+def text_of(domain: ET.Element) -> str:
+    """All that stands in our namespace, as it is: for what must be known of a record that cannot be read."""
+    return "".join("".join(element.itertext()) for element in _ours(domain))
+
+
+def _ours(domain: ET.Element) -> list[ET.Element]:
+    return [element for element in domain.iterfind("metadata/*") if element.tag.startswith("{" + NAMESPACE + "}")]
 
 
 def _parse(role: str, text: str, name: str) -> Record:

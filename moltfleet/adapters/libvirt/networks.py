@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import secrets
 import socket
@@ -42,8 +43,10 @@ class LibvirtNetworks:
             return Attachment(kind="libvirt", name=name, mac=random_mac())
         slots = self._slots()
         used = {attachment.address for attachment in taken}
+        # Also cards of domains that are not ours, or whose record cannot be read: the address follows from the MAC.
+        cards = self._gate.call("list network cards", lambda c: _cards(c.listAllDomains(0)), repeatable=True)
         for mac, address in slots:
-            if address not in used:
+            if address not in used and mac not in cards:
                 return Attachment(kind="moltfleet", name=self._name, mac=mac, address=address)
         raise NoCapacity(
             f"Network {self._name!r} has no free address: all {len(slots)} are taken",
@@ -107,6 +110,17 @@ class LibvirtNetworks:
             raise NotFound(f"Network {name!r} does not exist", hint="'virsh net-list --all' lists them.") from error
         if not is_active:
             raise ToolFailed(f"Network {name!r} is not running", hint=f"Start it: 'virsh net-start {name}'.")
+
+
+def _cards(domains: Sequence[Any]) -> frozenset[str]:
+    """The MAC of every network card that any domain is defined with."""
+    macs: set[str] = set()
+    for domain in domains:
+        # A transient one, or one that was undefined since the listing, has no definition.
+        with contextlib.suppress(libvirt.libvirtError):
+            document = ET.fromstring(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            macs |= {card.get("address", "").lower() for card in document.iterfind("devices/interface/mac")}
+    return frozenset(macs)
 
 
 def _define_and_start(connection: Any, *, xml: str) -> None:

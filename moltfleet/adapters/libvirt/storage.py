@@ -14,7 +14,15 @@ import libvirt
 from moltfleet.adapters.libvirt import domain_xml, metadata, storage_xml
 from moltfleet.adapters.libvirt.gate import Gate
 from moltfleet.adapters.libvirt.storage_xml import NewVolume
-from moltfleet.model.errors import DeadlinePassed, HostUnavailable, InUse, InvalidInput, MoltfleetError, NotFound
+from moltfleet.model.errors import (
+    DeadlinePassed,
+    HostUnavailable,
+    InUse,
+    InvalidInput,
+    MoltfleetError,
+    NotFound,
+    WrongState,
+)
 from moltfleet.model.ports import Locks, OnBytes
 from moltfleet.model.records import CloneRecord
 from moltfleet.model.size import Size
@@ -101,6 +109,7 @@ class LibvirtStorage:
 
     def create_overlay(self, name: str, *, backing: str, capacity: Size | None = None) -> Volume:
         """See the port."""
+        self._ensure()
         with self._locks.hold("pool", verb="create", wait_s=_LOCK_WAIT_S):
             base = self.get(backing)
             if capacity is not None and capacity < base.capacity:
@@ -176,6 +185,7 @@ class LibvirtStorage:
 
     def delete(self, name: str, *, owner: str | None = None) -> bool:
         """See the port."""
+        self._ensure()
         with self._locks.hold("pool", verb="delete", wait_s=_LOCK_WAIT_S):
             volume = self.find(name)
             if volume is None:
@@ -263,14 +273,22 @@ def _domain_using(domains: list[Any], volume: Volume, owner: str | None) -> str 
             continue
         if inactive is not None and name != owner:
             documents.append(inactive)
-            record = metadata.from_domain(inactive)
-            if record is not None and volume.name in record.volumes():
+            if _is_recorded(inactive, volume):
                 return f"domain {name!r}"
-            if isinstance(record, CloneRecord) and record.golden_volume == volume.name:
-                return f"clone {name!r}"
         if any(volume.path in domain_xml.disk_paths(document) for document in documents):
             return f"domain {name!r}"
     return None
+
+
+def _is_recorded(domain: ET.Element, volume: Volume) -> bool:
+    """Whether a domain's record names the volume; one that cannot be read may mean any volume that stands in it."""
+    try:
+        record = metadata.from_domain(domain)
+    except WrongState:
+        return volume.name in metadata.text_of(domain)
+    if record is None:
+        return False
+    return volume.name in record.volumes() or (isinstance(record, CloneRecord) and record.golden_volume == volume.name)
 
 
 def _send(stream: Any, source: BinaryIO, on_bytes: OnBytes | None) -> None:

@@ -34,12 +34,19 @@ def translate(error: libvirt.libvirtError, *, what: str) -> MoltfleetError:
         )
     if any(text in said for text in _NO_MEMORY):
         return NoCapacity(f"Host has not enough memory to {what}", details=said, hint="See 'moltfleet plan'.")
-    kind = _BY_CODE.get(error.get_error_code(), ToolFailed)
+    kind = _kind(error.get_error_code(), said)
     if kind is HostUnavailable:
         return HostUnavailable(
             f"No permission to {what}", details=said, hint="Members of group libvirt may; see 'id' and libvirtd.conf."
         )
     return kind(brief, details=said)
+
+
+def _kind(code: int, said: str) -> type[MoltfleetError]:
+    # Defining a domain under a taken name is the general "operation failed" (measured on 9.0).
+    if code == libvirt.VIR_ERR_OPERATION_FAILED and "already exists" in said:
+        return AlreadyExists
+    return _BY_CODE.get(code, ToolFailed)
 
 
 def first_line(said: str) -> str:

@@ -1,0 +1,46 @@
+"""What is the libvirt pool's own: the lock that it takes, and a domain whose record nobody can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from contract.host import Host
+from fakes import FakeLocks
+from moltfleet.adapters.libvirt.gate import Gate
+from moltfleet.adapters.libvirt.storage import LibvirtStorage
+from moltfleet.model.errors import InUse, ToolFailed
+
+UNREADABLE = """\
+<domain type='test'>
+  <name>newer</name><memory unit='MiB'>64</memory>
+  <metadata>
+    <m:clone xmlns:m='urn:moltfleet:metadata:1'>{{"layers": "{names}"}}</m:clone>
+  </metadata>
+  <os><type>hvm</type></os>
+</domain>
+"""
+
+
+@pytest.mark.parametrize("act", ["create_overlay", "delete"])
+def test_the_pool_lock_is_not_wanted_twice_when_there_is_no_pool_yet(
+    bare_gate: Gate, locks: FakeLocks, act: str
+) -> None:
+    storage = LibvirtStorage(bare_gate, locks, pool="moltfleet", path="/pool")
+    options = {"backing": "b.qcow2"} if act == "create_overlay" else {}
+    # The test driver cannot make a pool; how far it comes is what counts.
+    with pytest.raises(ToolFailed, match="define pool moltfleet"):
+        getattr(storage, act)("a.qcow2", **options)
+
+
+def test_what_an_unreadable_record_may_mean_is_kept(host: Host, define: Callable[[str], None]) -> None:
+    disk = host.disk("a.qcow2")
+    define(UNREADABLE.format(names=disk))
+    with pytest.raises(InUse, match="newer"):
+        host.storage.delete(disk)
+
+
+def test_an_unreadable_record_keeps_nothing_that_it_does_not_name(host: Host, define: Callable[[str], None]) -> None:
+    define(UNREADABLE.format(names="other.qcow2"))
+    assert host.storage.delete(host.disk("a.qcow2")) is True

@@ -1,0 +1,42 @@
+"""The contracts, kept by the fakes: what the unit tests of the operations stand on."""
+
+from __future__ import annotations
+
+import pytest
+
+from contract.domains import ChainContract, DomainContract, SavingContract
+from contract.host import Host
+from contract.networks import NetworkContract
+from contract.storage import ContentContract, StorageContract
+from fakes import World, a_world
+
+
+def host_of(world: World) -> Host:
+    def make_snapshot(name: str, label: str) -> None:
+        world.hypervisor.machines[name].snapshots += (label,)
+
+    return Host(
+        hypervisor=world.hypervisor,
+        storage=world.storage,
+        networks=world.networks,
+        prefix="contract-",
+        define_foreign=world.hypervisor.add_foreign,
+        make_snapshot=make_snapshot,
+    )
+
+
+@pytest.fixture
+def host() -> Host:
+    return host_of(a_world(golden=None))
+
+
+class TestFakeStorage(StorageContract, ContentContract):
+    """FakeStorage keeps the contract."""
+
+
+class TestFakeHypervisor(DomainContract, ChainContract, SavingContract):
+    """FakeHypervisor keeps the contract."""
+
+
+class TestFakeNetworks(NetworkContract):
+    """FakeNetworks keeps the contract."""
