@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import multiprocessing
 import socket
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
-from moltfleet.adapters.images import ImageFiles
 from moltfleet.model.errors import ChecksumMismatch, InvalidInput, MoltfleetError, NotFound, ToolFailed
 from moltfleet.model.size import Size
-from moltfleet.progress import NullProgress
 
 from .conftest import Desk, Site
 
@@ -217,14 +215,21 @@ def test_an_address_that_cannot_be_asked_is_invalid(desk: Desk, source: str) -> 
     assert isinstance(refusal(desk, source), InvalidInput)
 
 
-def _fetch(url: str, cache: str) -> str:
-    return ImageFiles(NullProgress(), cache=Path(cache)).fetch(url).sha256
+# A program, not a function for multiprocessing: that would import this module by a name which only pytest knows.
+FETCH = """
+import sys
+from pathlib import Path
+from moltfleet.adapters.images import ImageFiles
+from moltfleet.progress import NullProgress
+print(ImageFiles(NullProgress(), cache=Path(sys.argv[2])).fetch(sys.argv[1]).sha256)
+"""
 
 
 def test_two_processes_download_one_file_once(site: Site, desk: Desk, qcow2: bytes) -> None:
     site.files["/x"] = qcow2
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        digests = pool.starmap(_fetch, [(site.url("/x"), str(desk.cache))] * 2)
+    argv = [sys.executable, "-c", FETCH, site.url("/x"), str(desk.cache)]
+    both = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    digests = [process.communicate(timeout=60)[0].strip() for process in both]
     assert digests == [sha256(qcow2)] * 2
     assert site.bytes_sent == len(qcow2)
 

@@ -137,6 +137,7 @@ def test_configured_keys_are_lines_and_paths_each_once(tmp_path):
         ("~/options", "~/options is not an OpenSSH public key"),
         ("~/directory", "Public key file '~/directory' cannot be read: Is a directory"),
     ],
+    ids=range(9),  # a key made anew in each run would make a different name
 )
 def test_a_bad_configured_key_is_named(tmp_path, entry, brief):
     (tmp_path / "empty.pub").write_text("# nothing\n")
