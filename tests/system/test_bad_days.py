@@ -59,7 +59,7 @@ def test_a_guest_that_refuses_the_key_is_told_apart(impatient: User, alice: User
 def test_another_host_key_stops_every_login(alice: User, crab: str) -> None:
     alice.shell(
         crab,
-        "sudo rm /etc/ssh/ssh_host_ed25519_key && sync && sudo kill $(cat /run/dropbear.pid)",
+        "sudo rm /etc/ssh/ssh_host_ed25519_key /run/host_key && sync && sudo kill $(cat /run/dropbear.pid)",
         check=False,
     )
     time.sleep(1)
@@ -84,9 +84,25 @@ def test_a_full_pool_is_said_and_nothing_stays(labs: Labs) -> None:
     assert lab.volumes() == before
     assert lab.domains() == {"tiny"}
     user.run("create", "tiny", "crab", "--no-warm")
-    # Full in the middle of the life of a clone: it pauses or the guest sees errors, and a molt brings it back.
-    user.run("ssh", "crab", "--", "dd if=/dev/urandom of=/home/agent/big bs=1M count=200; sync", code=1)
+    lab.run("sh", "-c", f"fallocate -l $(($(df --output=avail -B1 {POOL} | tail -n 1) - 20000000)) {POOL}/filler")
+    # Full in the middle of its life: the guest is paused, not broken, and a molt brings it back.
+    writing = user.start("ssh", "crab", "--", "dd if=/dev/urandom of=/home/agent/big bs=1M count=200; sync")
+    try:
+        wait_until(lambda: user.clone("crab")["health"] == "paused")
+    finally:
+        writing.kill()
+        writing.communicate(timeout=60)
+    lab.run("rm", f"{POOL}/filler")
     assert user.json("molt", "crab", "--yes")["results"][0]["outcome"] == "molted"
+    assert user.shell("crab", "test ! -e ~/big && echo clean") == "clean"
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+    """Wait for something outside. Fails when it does not come about."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.3)
 
 
 def test_no_libvirt_is_said_in_one_line(labs: Labs) -> None:

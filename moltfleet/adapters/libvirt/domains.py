@@ -67,9 +67,7 @@ class LibvirtHypervisor:
 
     def domains(self) -> tuple[Domain, ...]:
         """See the port: one bulk listing, then descriptions that do not wait behind a job."""
-        return self._gate.call(
-            "list domains", lambda c: tuple(_read_all(c.listAllDomains(0))), repeatable=True, timeout_s=60
-        )
+        return self._gate.call("list domains", lambda c: tuple(_read_all(c.listAllDomains(0))), repeatable=True)
 
     def find(self, name: str) -> Domain | None:
         """See the port."""
