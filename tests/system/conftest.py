@@ -64,6 +64,11 @@ class Lab:
         argv = [str(REPOSITORY / "scripts/lab"), command, "--name", self.name, *arguments]
         subprocess.run(argv, check=True, timeout=LONGEST_S, capture_output=True)
 
+    def repo(self, act: str, *arguments: str) -> str:
+        """The lab's apt repository."""
+        argv = [str(REPOSITORY / "scripts/lab"), "repo", act, "--name", self.name, *arguments]
+        return subprocess.run(argv, check=True, timeout=LONGEST_S, capture_output=True, text=True).stdout
+
     def volumes(self) -> set[str]:
         """Names of all volumes in our pool."""
         self.virsh("pool-refresh", "moltfleet")
