@@ -32,8 +32,9 @@ def take(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRec
             withdrawn = _withdraw(fleet, name, clone)
             if withdrawn is None:
                 return _go_on_cold(fleet, name, error.brief)
-            clone = withdrawn
-    return _take_cold(fleet, name, clone)
+            # Its timers were stopped for the save: only a boot brings all of it back.
+            return _take_cold(fleet, name, withdrawn, is_awake=False)
+    return _take_cold(fleet, name, clone, is_awake=True)
 
 
 def _take_warm(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
@@ -65,8 +66,8 @@ def _take_warm(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     return finish(fleet, name, clone)
 
 
-def _take_cold(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
-    has_agent = fleet.hypervisor.agent_answers(name)
+def _take_cold(fleet: Fleet, name: str, clone: CloneRecord, *, is_awake: bool) -> CloneRecord:
+    has_agent = is_awake and fleet.hypervisor.agent_answers(name)
     clone = _journal(fleet, name, clone)
     target = _target(clone)
     fleet.storage.create_overlay(target, backing=clone.top)

@@ -65,16 +65,22 @@ def parse_answer(result: CommandResult) -> ScriptAnswer:
     if not isinstance(document, dict):
         said = printable(result.stderr.decode("utf-8", "replace"), limit=300)
         raise GuestFailed("Guest script gave no answer", details=f"exit {result.exit_code}: {said}")
-    clock = document.get("clock")
     return ScriptAnswer(
         ok=document.get("ok") is True,
         boot_id=_word(document.get("boot_id")),
         nonce=_word(document.get("nonce")),
         boot=_word(document.get("boot")),
-        clock=float(clock) if isinstance(clock, int | float) else 0.0,
+        clock=_number(document.get("clock")),
         reseeded=document.get("reseeded") is True,
         error=_word(document.get("error")),
     )
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0
 
 
 def _word(value: object) -> str:

@@ -152,6 +152,8 @@ def _await_cloud_init(fleet: Fleet, domain: str, session: GuestSession, step: St
                 excerpt=_log_end(session),
                 hint="A larger [timeouts] cloud_init gives it more time.",
             )
+        # The script waits by itself; a guest that answers at once is not to keep the host busy.
+        fleet.clock.sleep(_POLL_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,8 @@ def parse_status(text: str) -> CloudInitStatus:
 
 
 def _texts(value: Any) -> list[str]:
-    return [printable(str(item)) for item in value[:20]] if isinstance(value, list) else []
+    # Only texts: what is nested as deeply as JSON may be could not be written out again.
+    return [printable(item) for item in value[:20] if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _recoverable(value: Any) -> list[str]:
