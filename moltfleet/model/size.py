@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from moltfleet.model.errors import InvalidInput
 
 _UNITS = {"": 2**20, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_PATTERN = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)(?:i?b)?", re.IGNORECASE)
+_PATTERN = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 # More than any host has; beyond it the figure is a typing error, and libvirt's unsigned long of KiB is near.
 _LARGEST = 2**50
 

@@ -58,10 +58,36 @@ def check_live_chain(fleet: Fleet, name: str, record: CloneRecord, top: str) -> 
         )
 
 
-def delete_layers(fleet: Fleet, name: str, volumes: tuple[str, ...]) -> None:
-    """Delete layers of a clone that its record no longer needs; one that somebody else stands on stays, and is said."""
-    for volume in volumes:
+def delete_layers(fleet: Fleet, name: str, volumes: tuple[str, ...]) -> tuple[str, ...]:
+    """Delete volumes of a clone that it no longer needs, each before the one that it stands on.
+
+    One that somebody else stands on stays, and is said; returns those.
+    """
+    left = []
+    for volume in _top_down(fleet, volumes):
         try:
             fleet.storage.delete(volume, owner=name)
         except InUse as error:
             fleet.progress.warn(f"{error.brief}: left alone")
+            left.append(volume)
+    return tuple(left)
+
+
+def _top_down(fleet: Fleet, volumes: tuple[str, ...]) -> list[str]:
+    backings = {volume.path: volume.backing for volume in fleet.storage.volumes()}
+
+    def depth(volume: str) -> int:
+        step, found = backings.get(fleet.storage.path_of(volume)), 0
+        while step is not None and found < len(backings):
+            step, found = backings.get(step), found + 1
+        return found
+
+    return sorted(volumes, key=depth, reverse=True)
+
+
+def check_childless(fleet: Fleet, what: str, own: frozenset[str]) -> None:
+    """Make sure that only volumes of ``own`` stand on one of ``own``. Raises: InUse."""
+    paths = {fleet.storage.path_of(volume) for volume in own}
+    for volume in fleet.storage.volumes():
+        if volume.backing in paths and volume.name not in own:
+            raise InUse(f"Volume {volume.name!r} stands on {what}", hint="Delete what uses it first.")

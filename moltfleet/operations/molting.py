@@ -198,10 +198,11 @@ def empty_trash(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     """Delete what the record says is no longer needed; after *ready*, as deletions wait for each other."""
     if not clone.trash:
         return clone
-    layers.delete_layers(fleet, name, clone.trash)
+    left = layers.delete_layers(fleet, name, clone.trash)
     record(Effect.MOLT_SHED, name)
-    clone = replace(clone, trash=())
-    fleet.hypervisor.write_record(name, clone)
+    if set(left) != set(clone.trash):
+        clone = replace(clone, trash=left)
+        fleet.hypervisor.write_record(name, clone)
     return clone
 
 

@@ -17,12 +17,15 @@ def remove_clone(fleet: Fleet, name: str, clone: CloneRecord) -> None:
 
     The caller holds its lock. Raises: InUse, before anything happened, when another volume stands on one of its.
     """
-    _check_childless(fleet, name, clone)
+    layers.check_childless(fleet, f"clone {name!r}", clone.volumes())
     if clone.pending is None or clone.pending.verb is not Verb.DELETE:
         clone = _journal(fleet, name, clone)
     fleet.hypervisor.destroy(name)
     record(Effect.DELETE_DESTROYED, name)
-    layers.delete_layers(fleet, name, _top_down(clone))
+    left = layers.delete_layers(fleet, name, tuple(sorted(clone.volumes())))
+    if left:
+        # Somebody came in between. The record goes on explaining what is left.
+        raise InUse(f"Volumes of clone {name!r} are in use: {', '.join(left)}", hint="Delete what uses them first.")
     record(Effect.DELETE_VOLUMES_DELETED, name)
     fleet.hypervisor.undefine(name)
     record(Effect.DELETE_UNDEFINED, name)
@@ -36,21 +39,6 @@ def _journal(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     fleet.hypervisor.write_record(name, clone)
     record(Effect.DELETE_JOURNALLED, name)
     return clone
-
-
-def _top_down(clone: CloneRecord) -> tuple[str, ...]:
-    """The clone's volumes, each before the one it stands on."""
-    frozen = [stamp.volume for stamp in clone.clean.stamps] if clone.clean else []
-    rest = sorted(clone.volumes() - set(frozen))
-    return (*rest, *frozen)
-
-
-def _check_childless(fleet: Fleet, name: str, clone: CloneRecord) -> None:
-    own = clone.volumes()
-    paths = {fleet.storage.path_of(volume) for volume in own}
-    for volume in fleet.storage.volumes():
-        if volume.backing in paths and volume.name not in own:
-            raise InUse(f"Volume {volume.name!r} stands on clone {name!r}", hint="Delete what uses it first.")
 
 
 def remove_scratch(fleet: Fleet, name: str, build: BuildRecord) -> None:
@@ -77,6 +65,7 @@ def remove_scratch(fleet: Fleet, name: str, build: BuildRecord) -> None:
 
 def remove_golden(fleet: Fleet, name: str, golden: GoldenRecord) -> None:
     """Delete a golden with all its generations; can be repeated. Raises: InUse while anything stands on one."""
+    layers.check_childless(fleet, f"golden {name!r}", golden.volumes())
     if not golden.deleting:
         golden = replace(golden, deleting=True)
         fleet.hypervisor.write_record(name, golden)

@@ -117,6 +117,9 @@ def _sweep_one(fleet: Fleet, seen: Domain) -> None:
     except Busy:
         # Its owner is still at work.
         return
+    except MoltfleetError as error:
+        # Other people's leftovers are no reason to refuse what was asked for.
+        fleet.progress.warn(f"{seen.name!r} could not be cleared away: {error.brief}", hint=error.hint)
 
 
 def _lock_of(domain: Domain) -> str:

@@ -163,12 +163,6 @@ def test_any_json_for_a_status_gives_bounded_printable_text(stage: object, error
         assert text.isprintable() and len(text) <= 200
 
 
-@pytest.mark.parametrize("depth", range(850, 1000, 3))
-def test_deeply_nested_errors_are_no_fault(depth: int) -> None:
-    nested = "[" * depth + "]" * depth
-    parse_status('{"v1": {"final": {"errors": [' + nested + "]}}}")
-
-
 @given(st.binary(max_size=2000))
 def test_any_bytes_for_an_answer_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(GuestFailed):
