@@ -42,6 +42,8 @@ class Effect(StrEnum):
     UNDO_STARTED = "undo.started"
     UNDO_RECORDED = "undo.recorded"
 
+    KEPT_FORGOTTEN = "kept.forgotten"
+
     DELETE_JOURNALLED = "delete.journalled"
     DELETE_DESTROYED = "delete.destroyed"
     DELETE_VOLUMES_DELETED = "delete.volumes-deleted"

@@ -47,6 +47,7 @@ class Pending:
 class CleanPoint:
     """The frozen state that a molt goes back to. ``stamps`` are all frozen layers above the golden, top first.
 
+    ``booted`` says that the top layer holds nothing but a boot, made to have RAM to save, and may be made anew.
     ``ram`` is None for a cold clean point; ``fingerprint`` is the text that must still hold for a restore (D6).
     """
 
@@ -58,6 +59,7 @@ class CleanPoint:
     nonce: str | None = None
     boot_id: str | None = None
     failures: int = 0
+    booted: bool = False
 
     @property
     def volume(self) -> str:

@@ -62,6 +62,16 @@ class MoltResult:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptView:
+    """A layer that a molt kept under a name, and what it takes on the disk."""
+
+    clone: str
+    label: str
+    kept_at: str
+    allocation: Size
+
+
+@dataclass(frozen=True, slots=True)
 class GoldenView:
     """A golden as ``golden list`` shows it. ``clones`` stand on any of its generations."""
 

@@ -18,15 +18,17 @@ from moltfleet.operations.power import power_off
 from moltfleet.operations.ready import Guest, ready
 
 
-def take(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRecord:
+def take(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, booted: bool = False) -> CloneRecord:
     """Make the running clone's present state its clean point; returns the record that was written.
+
+    ``booted`` says that the clone has only been booted on its clean point since.
 
     The caller holds the clone's lock and has closed its logins. The clone runs on when this returns, on a fresh
     overlay. Warm falls back to cold, and says why, when the state cannot be saved.
     """
     if warm:
         try:
-            return _take_warm(fleet, name, clone)
+            return _take_warm(fleet, name, clone, booted=booted)
         except MoltfleetError as error:
             fleet.progress.warn(f"Clone {name!r} gets a cold clean point: {error.brief}")
             withdrawn = _withdraw(fleet, name, clone)
@@ -37,7 +39,7 @@ def take(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRec
     return _take_cold(fleet, name, clone, is_awake=True)
 
 
-def _take_warm(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+def _take_warm(fleet: Fleet, name: str, clone: CloneRecord, *, booted: bool) -> CloneRecord:
     generation = clone.clean.ram_generation + 1 if clone.clean else 1
     ram = ram_volume(name, generation)
     nonce = secrets.token_hex(16)
@@ -57,6 +59,7 @@ def _take_warm(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
         fingerprint=fingerprint,
         nonce=nonce,
         boot_id=boot_id,
+        booted=booted,
     )
     clone = _commit(fleet, name, clone, clean)
     fleet.hypervisor.restore(name, ram, disk=target, record=clone)
@@ -138,7 +141,8 @@ def _commit(fleet: Fleet, name: str, clone: CloneRecord, clean: CleanPoint) -> C
     fleet.hypervisor.set_disk(name, target)
     record(Effect.CLEAN_REDEFINED, name)
     phase = Phase.READY if clone.phase is Phase.DEFINED else clone.phase
-    clone = replace(clone, clean=clean, top=target, phase=phase)
+    old_ram = (clone.clean.ram,) if clone.clean and clone.clean.ram else ()
+    clone = replace(clone, clean=clean, top=target, phase=phase, trash=(*clone.trash, *old_ram))
     fleet.hypervisor.write_record(name, clone)
     record(Effect.CLEAN_RECORDED, name)
     return clone
@@ -148,7 +152,7 @@ def finish(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     """Close the journal."""
     clone = replace(clone, pending=None)
     fleet.hypervisor.write_record(name, clone)
-    return clone
+    return molting.empty_trash(fleet, name, clone)
 
 
 def _withdraw(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord | None:

@@ -44,18 +44,31 @@ def check_live_chain(fleet: Fleet, name: str, record: CloneRecord, top: str) -> 
     libvirt builds a wrong one silently when a document carries a recorded chain. Such a guest is cut off at once: what
     it would write into its top layer fits no other chain.
     """
-    frozen = [noted.volume for noted in record.clean.stamps] if record.clean else []
-    expected = [fleet.storage.path_of(volume) for volume in (top, *frozen)]
-    if record.linked:
-        expected.append(fleet.storage.path_of(record.golden_volume))
+    expected = _expected_chain(fleet, record, top)
     live = list(fleet.hypervisor.live_chain(name))
-    if live[: len(expected)] != expected or (len(live) > len(expected) and not record.linked):
+    if live != expected:
         fleet.hypervisor.destroy(name)
         raise WrongState(
             f"Clone {name!r} runs on other layers than it should",
             details="expected " + " -> ".join(expected) + "\nfound    " + " -> ".join(live),
             hint="Its power was cut at once; nothing was lost. Start or molt it again.",
         )
+
+
+def _expected_chain(fleet: Fleet, record: CloneRecord, top: str) -> list[str]:
+    """The paths from ``top`` down, as the headers of the layers say; libvirt reads them from the files for the pool.
+
+    Above the clean point it must be the recorded one.
+    """
+    backings = {volume.path: volume.backing for volume in fleet.storage.volumes()}
+    chain = [fleet.storage.path_of(top)]
+    while (below := backings.get(chain[-1])) is not None and below not in chain:
+        chain.append(below)
+    own = {fleet.storage.path_of(volume) for volume in record.volumes()}
+    base = [fleet.storage.path_of(record.golden_volume)] if record.linked else []
+    if [path for path in chain if path not in own][: len(base)] != base:
+        raise WrongState(f"Layer {top!r} does not stand on the golden's {record.golden_volume!r}", hint=_VOID_HINT)
+    return chain
 
 
 def delete_layers(fleet: Fleet, name: str, volumes: tuple[str, ...]) -> tuple[str, ...]:

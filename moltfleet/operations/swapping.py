@@ -1,4 +1,4 @@
-"""How an undo is done once it is decided: the clone boots from its shed layer. The caller holds the clone's lock."""
+"""How a clone goes back to a shed or kept layer once it is decided: by booting it. The caller holds its lock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.records import CloneRecord, Layer, Pending, Verb
-from moltfleet.operations import layers
+from moltfleet.operations import layers, molting
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
@@ -14,7 +14,7 @@ from moltfleet.operations.ready import Guest, ready
 
 
 def journal(fleet: Fleet, name: str, clone: CloneRecord, shed: Layer) -> CloneRecord:
-    """Write down that the clone goes back to ``shed``."""
+    """Write down that the clone goes back to ``shed``, or to a kept layer."""
     pending = Pending(verb=Verb.UNDO, target=shed.volume, source=clone.top, started_at=timestamp(fleet.clock))
     clone = replace(clone, pending=pending)
     fleet.hypervisor.write_record(name, clone)
@@ -36,8 +36,20 @@ def perform(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     layers.check_live_chain(fleet, name, clone, pending.target)
     with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
         pass
-    shed = Layer(volume=pending.source, replaced_at=timestamp(fleet.clock))
-    clone = replace(clone, top=pending.target, shed=shed, pending=None)
+    clone = _commit(clone, pending, now=timestamp(fleet.clock))
     fleet.hypervisor.write_record(name, clone)
     record(Effect.UNDO_RECORDED, name)
-    return clone
+    return molting.empty_trash(fleet, name, clone)
+
+
+def _commit(clone: CloneRecord, pending: Pending, *, now: str) -> CloneRecord:
+    """The layer that was gone back to is the top and nothing else any more; the one before it is shed."""
+    old_shed = clone.shed.volume if clone.shed and clone.shed.volume != pending.target else None
+    return replace(
+        clone,
+        top=pending.target,
+        shed=Layer(volume=pending.source, replaced_at=now),
+        kept=tuple(layer for layer in clone.kept if layer.volume != pending.target),
+        trash=(*clone.trash, *([old_shed] if old_shed else [])),
+        pending=None,
+    )

@@ -1,0 +1,93 @@
+"""Give a clone a warm clean point: made anew from its clean disk, or of the state that it is in now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from moltfleet.model.errors import MoltfleetError, WrongState
+from moltfleet.model.records import CleanPoint, CloneRecord
+from moltfleet.model.results import ActResult
+from moltfleet.operations import clean, layers, molting, repair
+from moltfleet.operations.clones import clone_names, get_clone
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.parallel import each
+
+
+def plan_warm(fleet: Fleet, patterns: Sequence[str], *, from_now: bool) -> tuple[str, ...]:
+    """Say, one line per clone, what would happen; changes nothing."""
+    lines = []
+    for name in clone_names(fleet, patterns):
+        _, clone = get_clone(fleet, name)
+        if from_now:
+            lines.append(f"{name}: its present state would become its clean point")
+        elif clone.clean and not molting.cold_reason(fleet, name, clone.clean):
+            lines.append(f"{name}: is warm already")
+        else:
+            lines.append(f"{name}: would boot from its clean disk and be saved; {clone.top} would stay for undo")
+    return tuple(lines)
+
+
+def warm(fleet: Fleet, patterns: Sequence[str], *, from_now: bool) -> tuple[ActResult, ...]:
+    """Make every named clone warm, one after the other; a failure of one leaves the others."""
+
+    def act(name: str) -> ActResult:
+        started = fleet.clock.monotonic()
+        try:
+            with fleet.locks.hold(name, verb="warm"):
+                repair.repair_clone(fleet, name)
+                outcome = _take_now(fleet, name) if from_now else _make_anew(fleet, name)
+        except MoltfleetError as error:
+            return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
+        return ActResult(name, outcome, seconds=fleet.clock.monotonic() - started)
+
+    # Saves are bound by the disk: side by side they only take longer each.
+    return each(clone_names(fleet, patterns), act, jobs=1)
+
+
+def _take_now(fleet: Fleet, name: str) -> str:
+    """Freeze what the clone is now; the chain grows by one layer."""
+    domain, clone = get_clone(fleet, name)
+    _require_clean(name, clone)
+    if not domain.is_active:
+        raise WrongState(f"Clone {name!r} is not running", hint=f"Start it: moltfleet start {name}")
+    clone = clean.take(fleet, name, clone, warm=True)
+    if clone.shed is not None:
+        # Undo would go behind the new clean point.
+        clone = replace(clone, shed=None, trash=(*clone.trash, clone.shed.volume))
+        fleet.hypervisor.write_record(name, clone)
+        molting.empty_trash(fleet, name, clone)
+    return "warmed" if clone.clean and clone.clean.ram else "cooled"
+
+
+def _make_anew(fleet: Fleet, name: str) -> str:
+    """Boot the clean disk on a fresh overlay, and save it there."""
+    _, clone = get_clone(fleet, name)
+    point = _require_clean(name, clone)
+    if not molting.cold_reason(fleet, name, point):
+        return "unchanged"
+    layers.check_frozen(fleet, name, point)
+    clone = _drop_ram(fleet, name, clone, point)
+    watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
+    clone = molting.journal(fleet, name, clone, None)
+    clone, _ = molting.perform(fleet, name, clone, reason="to be warmed", watch=watch)
+    clone = clean.take(fleet, name, clone, warm=True, booted=True)
+    return "warmed" if clone.clean and clone.clean.ram else "cooled"
+
+
+def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:
+    if clone.clean is None:
+        raise WrongState(
+            f"Clone {name!r} has no clean point", hint=f"Its first start takes one: moltfleet start {name}"
+        )
+    return clone.clean
+
+
+def _drop_ram(fleet: Fleet, name: str, clone: CloneRecord, point: CleanPoint) -> CloneRecord:
+    """Go back to the disk alone, without the layer that only an earlier warming booted."""
+    stamps = point.stamps[1:] if point.booted else point.stamps
+    cold = CleanPoint(stamps=stamps, taken_at=point.taken_at, ram_generation=point.ram_generation)
+    gone = (*([point.ram] if point.ram else []), *([point.volume] if point.booted else []))
+    clone = replace(clone, clean=cold, trash=(*clone.trash, *gone))
+    fleet.hypervisor.write_record(name, clone)
+    return clone
