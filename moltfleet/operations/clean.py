@@ -30,12 +30,7 @@ def take(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, booted: boo
         try:
             return _take_warm(fleet, name, clone, booted=booted)
         except MoltfleetError as error:
-            fleet.progress.warn(f"Clone {name!r} gets a cold clean point: {error.brief}")
-            withdrawn = _withdraw(fleet, name, clone)
-            if withdrawn is None:
-                return _go_on_cold(fleet, name, error.brief)
-            # Its timers were stopped for the save: only a boot brings all of it back.
-            return _take_cold(fleet, name, withdrawn, is_awake=False)
+            return _fall_back(fleet, name, clone, error)
     return _take_cold(fleet, name, clone, is_awake=True)
 
 
@@ -155,29 +150,35 @@ def finish(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     return molting.empty_trash(fleet, name, clone)
 
 
-def _withdraw(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord | None:
-    """Take a failed warm clean point back while the guest still runs on its old layer; None when it was written."""
-    current = fleet.hypervisor.get(name).record
-    if not isinstance(current, CloneRecord) or current.pending is None:
-        return clone
-    if current.top != clone.top:
-        return None
-    return molting.roll_back(fleet, name, current)
-
-
-def _go_on_cold(fleet: Fleet, name: str, reason: str) -> CloneRecord:
-    """Keep the frozen disk of a clean point whose RAM did not come back, and boot from it."""
+def _fall_back(fleet: Fleet, name: str, before: CloneRecord, error: MoltfleetError) -> CloneRecord:
+    """Go on after a warm clean point failed, from wherever it got to."""
     _, current = get_clone(fleet, name)
+    if current.top != before.top and current.pending is None:
+        # It was taken; only the clearing away after it failed, and the next command does that.
+        fleet.progress.warn(error.brief)
+        return current
+    fleet.progress.warn(f"Clone {name!r} gets a cold clean point: {error.brief}")
+    if current.top != before.top:
+        return _go_on_cold(fleet, name, current, error.brief)
+    if current.pending is not None:
+        current = molting.roll_back(fleet, name, current)
+    # Its timers were stopped for the save: only a boot brings all of it back.
+    return _take_cold(fleet, name, current, is_awake=False)
+
+
+def _go_on_cold(fleet: Fleet, name: str, current: CloneRecord, reason: str) -> CloneRecord:
+    """Keep the frozen disk of a clean point whose RAM did not come back, and boot from it."""
     if current.clean is None:
         raise WrongState(f"Clean point of {name!r} was interrupted")
     ram = (current.clean.ram,) if current.clean.ram else ()
     cold = replace(current.clean, ram=None, fingerprint=None, nonce=None, boot_id=None)
     current = replace(current, clean=cold, pending=None, trash=(*current.trash, *ram))
-    current = molting.journal(fleet, name, current, None)
+    # Kept for a moment: shed, it would push out a layer that somebody worked on. Nobody worked on this one.
+    idle = current.top
+    current = molting.journal(fleet, name, current, f"unused-{current.next_number}")
     watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
     current, _ = molting.perform(fleet, name, current, reason=reason, watch=watch)
-    # Nobody worked on the layer that this molt shed.
-    shed = (current.shed.volume,) if current.shed else ()
-    current = replace(current, shed=None, trash=(*current.trash, *shed))
+    kept = tuple(layer for layer in current.kept if layer.volume != idle)
+    current = replace(current, kept=kept, trash=(*current.trash, idle))
     fleet.hypervisor.write_record(name, current)
     return molting.empty_trash(fleet, name, current)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moltfleet.model.errors import InUse, WrongState
+from moltfleet.model.errors import InUse, MoltfleetError, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord
 from moltfleet.model.volumes import Stamp, next_overlay_number, overlay_volume
 from moltfleet.operations.fleet import Fleet
@@ -74,14 +74,14 @@ def _expected_chain(fleet: Fleet, record: CloneRecord, top: str) -> list[str]:
 def delete_layers(fleet: Fleet, name: str, volumes: tuple[str, ...]) -> tuple[str, ...]:
     """Delete volumes of a clone that it no longer needs, each before the one that it stands on.
 
-    One that somebody else stands on stays, and is said; returns those.
+    One that somebody else stands on, or that cannot be deleted now, stays and is said; returns those.
     """
     left = []
     for volume in _top_down(fleet, volumes):
         try:
             fleet.storage.delete(volume, owner=name)
-        except InUse as error:
-            fleet.progress.warn(f"{error.brief}: left alone")
+        except MoltfleetError as error:
+            fleet.progress.warn(f"{error.brief}: {volume!r} is left alone")
             left.append(volume)
     return tuple(left)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import InUse, NotFound
+from moltfleet.model.errors import InUse, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Verb
 from moltfleet.operations import layers
 from moltfleet.operations.deadlines import timestamp
@@ -24,8 +24,11 @@ def remove_clone(fleet: Fleet, name: str, clone: CloneRecord) -> None:
     record(Effect.DELETE_DESTROYED, name)
     left = layers.delete_layers(fleet, name, tuple(sorted(clone.volumes())))
     if left:
-        # Somebody came in between. The record goes on explaining what is left.
-        raise InUse(f"Volumes of clone {name!r} are in use: {', '.join(left)}", hint="Delete what uses them first.")
+        # The record goes on explaining what is left.
+        raise WrongState(
+            f"Volumes of clone {name!r} could not be deleted: {', '.join(left)}",
+            hint="Delete what uses them, then the clone again.",
+        )
     record(Effect.DELETE_VOLUMES_DELETED, name)
     fleet.hypervisor.undefine(name)
     record(Effect.DELETE_UNDEFINED, name)

@@ -52,8 +52,6 @@ def _unfinished(domain: Domain) -> Iterator[str]:
             yield f"{domain.name}: still being created"
         if record.pending is not None:
             yield f"{domain.name}: unfinished {record.pending.verb}"
-        if record.trash:
-            yield f"{domain.name}: trash left: {record.trash}"
 
 
 def _broken_disks(world: World, domain: Domain) -> Iterator[str]:
@@ -70,15 +68,21 @@ def _broken_disks(world: World, domain: Domain) -> Iterator[str]:
 
 
 def _broken_clone(world: World, name: str, clone: CloneRecord) -> Iterator[str]:
+    for volume in clone.trash:
+        # What a layer that can be gone back to stands on has to stay.
+        if not any(world.storage.children(world.storage.path_of(volume))):
+            yield f"{name}: trash is left: {volume}"
     if world.hypervisor.machines[name].disk != world.storage.path_of(clone.top):
         yield f"{name}: is defined on another disk than its record's {clone.top}"
     yield from (f"{name}: {volume} is gone" for volume in clone.volumes() - world.storage.names())
-    frozen = [stamp.volume for stamp in clone.clean.stamps] if clone.clean else []
-    golden = [clone.golden_volume] if clone.linked else []
+    own = {world.storage.path_of(volume) for volume in clone.volumes()}
+    golden = [world.storage.path_of(clone.golden_volume)] if clone.linked else []
     for top in [clone.top, *([clone.shed.volume] if clone.shed else []), *(layer.volume for layer in clone.kept)]:
-        expected = tuple(world.storage.path_of(volume) for volume in (top, *frozen, *golden))
-        if top in world.storage.names() and world.storage.chain(world.storage.path_of(top)) != expected:
-            yield f"{name}: {top} does not stand on its clean point"
+        if top not in world.storage.names():
+            continue
+        chain = world.storage.chain(world.storage.path_of(top))
+        if [path for path in chain if path not in own] != golden:
+            yield f"{name}: {top} stands on {chain}, not on layers of its own and its golden"
     for stamp in clone.clean.stamps if clone.clean else ():
         seen = world.storage.find(stamp.volume)
         if seen and (seen.mtime, seen.length.bytes) != (stamp.mtime, stamp.length):
