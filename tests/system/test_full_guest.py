@@ -135,7 +135,10 @@ def test_identities_survive_warm_and_cold_molts(owner: User, otters: tuple[str, 
 
 def test_a_warm_molt_takes_away_files_processes_and_packages(owner: User, otters: tuple[str, ...]) -> None:
     name = otters[1]
-    owner.shell(name, "sudo systemd-run --unit=leak sleep 10000 && sudo apt-get -qq install -y tree && tree --version")
+    owner.shell(
+        name,
+        "sudo systemd-run --unit=leak sleep 10000 && sudo apt-get -qq update && sudo apt-get -qq install -y tree && tree --version",
+    )
     result = owner.json("molt", name, "--yes")["results"][0]
     assert (result["outcome"], result["mode"]) == ("molted", "warm")
     assert owner.shell(name, "command -v tree || systemctl is-active leak", check=False) == "inactive"
