@@ -40,7 +40,7 @@ MANIFEST = (
 def volume(name: str, *, mib: int = 100, backing: str | None = None) -> Volume:
     path = f"{POOL}/{name}"
     behind = f"{POOL}/{backing}" if backing else None
-    return Volume(name, path, "qcow2", Size.of_gib(50), Size.of_mib(mib), behind, "1.0")
+    return Volume(name, path, "qcow2", Size.of_gib(50), Size.of_mib(mib), Size.of_mib(mib), behind, "1.0")
 
 
 def golden_domain(name: str) -> Domain:
