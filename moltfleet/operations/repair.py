@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moltfleet.model.domain import Domain
-from moltfleet.model.errors import Busy, MoltfleetError, NotFound
+from moltfleet.model.errors import Busy, MoltfleetError, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Phase, Record, Verb
 from moltfleet.operations import after_molt, clean, layers, molting, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
@@ -53,10 +53,23 @@ def _repair_molt(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
     runs_above = domain.is_active and domain.active_disk == fleet.storage.path_of(clone.pending.target)
     if runs_above and molting.adopt(fleet, domain.name, clone):
         return
+    _check_still_clean(fleet, domain.name, clone)
     clone = molting.journal_again(fleet, domain.name, clone)
     watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
     reason = molting.cold_reason(fleet, domain.name, clone.clean) if clone.clean else "it has no clean point"
     molting.perform(fleet, domain.name, clone, reason=reason, watch=watch)
+
+
+def _check_still_clean(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    """Go back to the old layer when there is no clean one to finish on. Raises: WrongState."""
+    if clone.clean is None:
+        return
+    try:
+        layers.check_frozen(fleet, name, clone.clean)
+    except WrongState:
+        fleet.hypervisor.destroy(name)
+        molting.roll_back(fleet, name, clone)
+        raise
 
 
 def _repair_clean(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:

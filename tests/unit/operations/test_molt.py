@@ -12,7 +12,7 @@ from moltfleet.model.errors import ExitCode, InvalidInput, NoSpace, NotFound, To
 from moltfleet.model.records import Verb
 from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.results import MoltResult
-from moltfleet.operations import molt, stop, undo
+from moltfleet.operations import molt, start, stop, undo
 
 
 def molt_one(world: World, name: str = "crab-1", **options: object) -> MoltResult:
@@ -315,6 +315,20 @@ def test_a_molt_whose_last_word_was_lost_does_not_cost_later_work(clone: World, 
     clone.guest("crab-1").write("later work", "mine")
     stop.stop(clone.fleet, ["crab-1"], StopRequest())
     assert clone.storage.content(clone.record("crab-1").top).get("later work") == "mine"
+
+
+def test_an_interrupted_molt_is_not_finished_on_a_layer_that_was_written_meanwhile(clone: World) -> None:
+    clone.guest("crab-1").write("work", "mine")
+    process = Process(kill_at_effect=4)
+    with effects_told_to(process), pytest.raises(Killed):
+        molt.molt(clone.process(process), ["crab-1"], MoltRequest())
+    assert process.effects[-1] is Effect.MOLT_DESTROYED
+    clone.clock.sleep(1)
+    clone.storage.write(clone.storage.path_of("crab-1.clean.qcow2"), "blockcommit", "yes")
+    (result,) = start.start(clone.fleet, ["crab-1"])
+    assert result.error and "was written to" in result.error.brief
+    (result,) = start.start(clone.fleet, ["crab-1"])
+    assert (result.outcome, clone.guest("crab-1").read("work")) == ("started", "mine")
 
 
 def test_a_failed_tool_keeps_its_words(clone: World) -> None:
