@@ -24,6 +24,8 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "restart": "power",
         "molt": "molt",
         "undo": "molt",
+        "kept": "kept",
+        "warm": "warm",
         "delete": "delete",
         "cleanup": "delete",
         "list": "listing",

@@ -16,6 +16,12 @@ def complete_clones(ctx: click.Context, param: click.Parameter, incomplete: str)
     return [CompletionItem(name) for name in _clones(ctx) if name.startswith(incomplete) and name not in given]
 
 
+def complete_labels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the label of something kept of the clone that was named before it."""
+    labels = _labels(ctx, ctx.params.get("name") or "")
+    return [CompletionItem(label) for label in labels if label.startswith(incomplete)]
+
+
 def complete_goldens(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete a golden's name."""
     return [CompletionItem(name) for name in _goldens(ctx) if name.startswith(incomplete)]
@@ -41,6 +47,14 @@ def _clones(ctx: click.Context) -> tuple[str, ...]:
         from moltfleet.operations.listing import list_clones
 
         return tuple(view.name for view in list_clones(_quiet_invocation(ctx).fleet))
+    return ()
+
+
+def _labels(ctx: click.Context, name: str) -> tuple[str, ...]:
+    with suppress(Exception):
+        from moltfleet.operations.kept import list_kept
+
+        return tuple(view.label for view in list_kept(_quiet_invocation(ctx).fleet, (name,)))
     return ()
 
 

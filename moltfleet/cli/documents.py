@@ -9,24 +9,40 @@ from moltfleet.cli.errors import error_document
 from moltfleet.cli.streams import GuestOutput
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import MoltfleetError
-from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult
+from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 
 Document = dict[str, Any]
 
 
-def clones_document(schema: str, views: Iterable[CloneView]) -> Document:
-    """``moltfleet.list/1`` and ``moltfleet.status/1``."""
-    return {"schema": schema, "clones": [_clone(view) for view in views]}
+def clones_document(views: Iterable[CloneView]) -> Document:
+    """``moltfleet.list/1``."""
+    return {"schema": "moltfleet.list/1", "clones": [_clone(view) for view in views]}
+
+
+def status_document(views: Iterable[CloneView]) -> Document:
+    """``moltfleet.status/1``: the list's form, and what made a clone stale."""
+    clones = [_clone(view) | {"stale_reason": view.stale_reason or None} for view in views]
+    return {"schema": "moltfleet.status/1", "clones": clones}
 
 
 def acts_document(schema: str, results: Iterable[ActResult]) -> Document:
-    """The form of create, start, stop, restart, delete and cleanup."""
+    """The form of create, start, stop, restart, delete, cleanup and warm."""
     return {"schema": schema, "results": [_act(result) for result in results]}
 
 
 def molts_document(schema: str, results: Iterable[MoltResult]) -> Document:
-    """``moltfleet.molt/1`` and ``moltfleet.undo/1``."""
+    """``moltfleet.molt/1``, ``moltfleet.undo/1`` and ``moltfleet.kept-restore/1``."""
     return {"schema": schema, "results": [_molt(result) for result in results]}
+
+
+def kept_document(views: Iterable[KeptView]) -> Document:
+    """``moltfleet.kept-list/1``."""
+    return {"schema": "moltfleet.kept-list/1", "kept": [_kept(view) for view in views]}
+
+
+def kept_deleted_document(clone: str, label: str) -> Document:
+    """``moltfleet.kept-delete/1``."""
+    return {"schema": "moltfleet.kept-delete/1", "clone": clone, "label": label}
 
 
 def goldens_document(views: Iterable[GoldenView]) -> Document:
@@ -122,6 +138,15 @@ def _molt(result: MoltResult) -> Document:
         "kept": result.kept,
         "seconds": {phase: round(getattr(result.seconds, phase), 3) for phase in phases},
         "error": _error(result.error),
+    }
+
+
+def _kept(view: KeptView) -> Document:
+    return {
+        "clone": view.clone,
+        "label": view.label,
+        "kept_at": view.kept_at,
+        "allocation_bytes": view.allocation.bytes,
     }
 
 

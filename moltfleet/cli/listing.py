@@ -6,7 +6,7 @@ import click
 
 from moltfleet.cli.command import FleetCommand
 from moltfleet.cli.completing import complete_clones
-from moltfleet.cli.documents import clones_document
+from moltfleet.cli.documents import clones_document, status_document
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.cli.tables import clone_text, clones_table
 from moltfleet.model.names import match_names
@@ -25,7 +25,7 @@ def list_command(invocation: Invocation) -> None:
     views = list_clones(invocation.fleet)
     if not views:
         invocation.progress.say("There are no clones.")
-    invocation.show(clones_document("moltfleet.list/1", views), clones_table(views))
+    invocation.show(clones_document(views), clones_table(views))
 
 
 @click.command("status", cls=FleetCommand, example="moltfleet status\nmoltfleet status 'base-*'")
@@ -34,7 +34,7 @@ def list_command(invocation: Invocation) -> None:
 def status_command(invocation: Invocation, /, *, names: tuple[str, ...]) -> None:
     """Describe clones in a paragraph each; all of them when none is named.
 
-    NAME may be a shell pattern such as 'base-*'.
+    NAME may be a shell pattern such as 'base-*'. Of a clone whose saved RAM is stale it is told what changed.
     """
     from moltfleet.operations.listing import list_clones
 
@@ -42,4 +42,4 @@ def status_command(invocation: Invocation, /, *, names: tuple[str, ...]) -> None
     chosen = [views[name] for name in match_names(names, views, what="clone")] if names else list(views.values())
     if not chosen:
         invocation.progress.say("There are no clones.")
-    invocation.show(clones_document("moltfleet.status/1", chosen), "\n".join(clone_text(view) for view in chosen))
+    invocation.show(status_document(chosen), "\n".join(clone_text(view) for view in chosen))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.names import printable
-from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult
+from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 from moltfleet.model.size import Size
 
 
@@ -54,7 +54,7 @@ def clone_text(view: CloneView) -> str:
         ("login", _login(view.endpoint)),
         ("memory", f"{view.memory}, {view.vcpus} vCPUs"),
         ("disk", f"{view.disk_allocation} of its own"),
-        ("molt", view.warm),
+        ("molt", f"{view.warm} ({view.stale_reason})" if view.stale_reason else view.warm),
     )
     return _paragraph(view.name, facts, width=8)
 
@@ -79,6 +79,11 @@ def molts_table(results: Iterable[MoltResult]) -> str:
         for r in results
     ]
     return _table(("CLONE", "OUTCOME", "MODE", "SECONDS", "KEPT", "REASON"), rows)
+
+
+def kept_table(views: Iterable[KeptView]) -> str:
+    """One line per kept state."""
+    return _table(("CLONE", "LABEL", "KEPT", "DISK"), [(v.clone, v.label, v.kept_at, v.allocation) for v in views])
 
 
 def goldens_table(views: Iterable[GoldenView]) -> str:

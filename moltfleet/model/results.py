@@ -11,7 +11,10 @@ from moltfleet.model.size import Size
 
 @dataclass(frozen=True, slots=True)
 class CloneView:
-    """A clone as ``list`` shows it. ``warm`` is "warm", "cold", "stale" or "none"; ``health`` one word."""
+    """A clone as ``list`` shows it. ``warm`` is "warm", "cold", "stale" or "none"; ``health`` one word.
+
+    ``stale_reason`` says what changed since the clean point; empty unless it is stale.
+    """
 
     name: str
     golden: str
@@ -24,6 +27,7 @@ class CloneView:
     disk_allocation: Size
     warm: str
     health: str
+    stale_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

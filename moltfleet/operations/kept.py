@@ -55,6 +55,13 @@ def restore(fleet: Fleet, name: str, label: str) -> MoltResult:
     return MoltResult(name, "restored", "cold", kept=label, seconds=MoltSeconds(fleet.clock.monotonic() - started))
 
 
+def plan_delete(fleet: Fleet, name: str, label: str) -> tuple[str, ...]:
+    """Say what deleting would do. Raises: NotFound."""
+    _, clone = get_clone(fleet, name)
+    layer = _find(name, clone, label)
+    return (f"{name}: would delete {layer.volume}, kept as {label!r} since {layer.replaced_at}",)
+
+
 def delete(fleet: Fleet, name: str, label: str) -> None:
     """Delete a kept layer for good. Raises: NotFound, Busy."""
     with fleet.locks.hold(name, verb="delete a kept layer of"):

@@ -34,6 +34,7 @@ def _view(fleet: Fleet, domain: Domain, latest: dict[str, int], allocations: dic
     clone = domain.record
     if not isinstance(clone, CloneRecord):
         raise TypeError("not a clone")
+    stale_reason = _stale_reason(fleet, domain.name, clone)
     return CloneView(
         name=domain.name,
         golden=clone.golden,
@@ -44,8 +45,9 @@ def _view(fleet: Fleet, domain: Domain, latest: dict[str, int], allocations: dic
         memory=domain.memory,
         vcpus=domain.vcpus,
         disk_allocation=Size(sum(allocations.get(volume, 0) for volume in clone.volumes())),
-        warm=_warmth(fleet, domain.name, clone),
+        warm="stale" if stale_reason else _warmth(clone),
         health=_health(domain, clone),
+        stale_reason=stale_reason,
     )
 
 
@@ -57,12 +59,16 @@ def _endpoint(domain: Domain, clone: CloneRecord) -> Endpoint | None:
     return Endpoint(domain.name, host, attachment.ssh_port, clone.user, clone.host_keys)
 
 
-def _warmth(fleet: Fleet, name: str, clone: CloneRecord) -> str:
+def _stale_reason(fleet: Fleet, name: str, clone: CloneRecord) -> str:
+    if clone.clean is None or clone.clean.ram is None:
+        return ""
+    return molting.stale_reason(clone.clean, fleet.hypervisor.fingerprint(name))
+
+
+def _warmth(clone: CloneRecord) -> str:
     if clone.clean is None:
         return "none"
-    if clone.clean.ram is None:
-        return "cold"
-    return "stale" if molting.stale_reason(clone.clean, fleet.hypervisor.fingerprint(name)) else "warm"
+    return "warm" if clone.clean.ram else "cold"
 
 
 def _health(domain: Domain, clone: CloneRecord) -> str:

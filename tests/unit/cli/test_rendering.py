@@ -15,7 +15,7 @@ from moltfleet.cli.errors import error_document
 from moltfleet.cli.streams import Collected
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import Busy
-from moltfleet.model.results import ActResult, CloneView, GoldenView, MoltResult, MoltSeconds
+from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
 
 BUSY = Busy("Clone 'base-2' is being molted by ann", hint="--wait 60 waits for it.")
@@ -42,6 +42,7 @@ CLONES = (
     clone("base-1"),
     clone("base-2", endpoint=Endpoint("base-2", "127.0.0.1", 40022, "agent", ()), warm="cold"),
     clone("base-3", endpoint=None, state=DomainState.SHUT_OFF, warm="none", health="unknown", generation=2),
+    clone("base-4", warm="stale", stale_reason="changed since the clean point: kernel, qemu"),
 )
 ACTS = (
     ActResult("base-1", "started", "agent@192.168.150.2", 12.345),
@@ -50,6 +51,10 @@ ACTS = (
 MOLTS = (
     MoltResult("base-1", "molted", "warm", kept="before", seconds=MoltSeconds(1.01234, 0.02, 0.21, 0.41, 0.3)),
     MoltResult("base-2", "failed", "warm", reason="busy", error=BUSY),
+)
+KEPT = (
+    KeptView("base-1", "before-upgrade", "2026-11-20T18:00:00Z", Size.of_mib(312)),
+    KeptView("base-2", "monday", "2026-11-16T08:30:00Z", Size.of_gib(1.5)),
 )
 GOLDENS = (
     GoldenView("base", "agent", "debian-12", 2, (1, 2), "2026-11-20T18:00:00Z", Size.of_gib(2.5), ("base-1", "base-2")),
@@ -91,6 +96,10 @@ def test_molts_are_a_table(golden: Callable[[str, str], None]) -> None:
     golden("tables/molt.txt", tables.molts_table(MOLTS) + "\n")
 
 
+def test_kept_states_are_a_table(golden: Callable[[str, str], None]) -> None:
+    golden("tables/kept.txt", tables.kept_table(KEPT) + "\n")
+
+
 def test_goldens_are_a_table_and_one_is_a_paragraph(golden: Callable[[str, str], None]) -> None:
     text = tables.goldens_table(GOLDENS) + "\n\n" + "\n".join(tables.golden_text(view) for view in GOLDENS) + "\n"
     text += tables.manifest_text(MANIFEST) + "\n"
@@ -100,10 +109,11 @@ def test_goldens_are_a_table_and_one_is_a_paragraph(golden: Callable[[str, str],
 
 def test_nothing_is_an_empty_table() -> None:
     assert tables.clones_table(()) == tables.acts_table(()) == tables.molts_table(()) == tables.goldens_table(()) == ""
+    assert tables.kept_table(()) == ""
 
 
 def test_a_list_document_has_exactly_the_agreed_shape() -> None:
-    assert documents.clones_document("moltfleet.list/1", CLONES[:1]) == {
+    assert documents.clones_document(CLONES[:1]) == {
         "schema": "moltfleet.list/1",
         "clones": [
             {
@@ -124,8 +134,15 @@ def test_a_list_document_has_exactly_the_agreed_shape() -> None:
     }
 
 
+def test_only_the_status_says_what_made_a_clone_stale() -> None:
+    assert "stale_reason" not in documents.clones_document(CLONES)["clones"][3]
+    *others, stale = documents.status_document(CLONES)["clones"]
+    assert stale["stale_reason"] == "changed since the clean point: kernel, qemu"
+    assert [other["stale_reason"] for other in others] == [None, None, None]
+
+
 def test_a_forwarded_port_is_not_taken_for_the_guests_address() -> None:
-    forwarded = documents.clones_document("moltfleet.list/1", CLONES[1:2])["clones"][0]
+    forwarded = documents.clones_document(CLONES[1:2])["clones"][0]
     assert forwarded["ip"] is None
     assert forwarded["ssh"] == {"host": "127.0.0.1", "port": 40022, "user": "agent"}
 
@@ -171,12 +188,15 @@ def test_a_manifest_that_is_not_as_we_wrote_it_is_still_shown_safely(content: di
 
 
 EMITTED: tuple[documents.Document, ...] = (
-    documents.clones_document("moltfleet.list/1", CLONES),
-    documents.clones_document("moltfleet.status/1", CLONES),
+    documents.clones_document(CLONES),
+    documents.status_document(CLONES),
     *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("create", "start", "stop", "restart")),
-    *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("delete", "cleanup")),
+    *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("delete", "cleanup", "warm")),
     documents.molts_document("moltfleet.molt/1", MOLTS),
     documents.molts_document("moltfleet.undo/1", MOLTS),
+    documents.molts_document("moltfleet.kept-restore/1", MOLTS),
+    documents.kept_document(KEPT),
+    documents.kept_deleted_document("base-1", "monday"),
     documents.goldens_document(GOLDENS),
     documents.golden_document(GOLDENS[0], MANIFEST),
     documents.golden_built_document(GOLDENS[0]),
