@@ -43,6 +43,11 @@ def timeouts(fleet: Fleet) -> Timeouts:
     return fleet.config.timeouts.scaled(fleet.config.emulation_factor if is_emulated else 1.0)
 
 
+def hours_since(clock: Clock, moment: str) -> float:
+    """Hours that have passed since a :func:`timestamp`."""
+    return (clock.now() - datetime.datetime.fromisoformat(moment).timestamp()) / 3600
+
+
 def timestamp(clock: Clock) -> str:
     """Now, as UTC in ISO 8601 with seconds."""
     return datetime.datetime.fromtimestamp(clock.now(), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,10 +9,10 @@ import json
 from dataclasses import dataclass, field, replace
 
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import MoltfleetError, NoCapacity, WrongState
+from moltfleet.model.errors import MoltfleetError, NoCapacity, NoSpace, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
 from moltfleet.operations import after_molt, layers
-from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import timeouts, timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
@@ -61,17 +61,19 @@ def perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: 
     with fleet.progress.step(f"Molting {name}") as step:
         if not reason:
             try:
-                _attempt(fleet, name, clone, warm=True, watch=watch)
+                clone = _attempt(fleet, name, clone, warm=True, watch=watch)
             except NoCapacity:
                 # Booting would need the same room, and the RAM image is not at fault.
                 raise
             except MoltfleetError as error:
                 reason = describe_failure(error)
                 fleet.progress.warn(f"Warm molt of {name!r} failed, going cold: {reason}")
+                # Read again: the shed layer may have given way.
+                _, clone = get_clone(fleet, name)
                 clone = journal_again(fleet, name, _note_failure(clone))
         if reason:
             step.detail("booting")
-            _attempt(fleet, name, clone, warm=False, watch=watch)
+            clone = _attempt(fleet, name, clone, warm=False, watch=watch)
         clone = _commit(fleet, name, clone, warm=not reason)
     watch.lap("ready")
     return empty_trash(fleet, name, clone), reason
@@ -99,12 +101,12 @@ def journal_again(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     return clone
 
 
-def _attempt(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, watch: Stopwatch) -> None:
-    """Overlay, definition, destroy, restore or boot, ready."""
+def _attempt(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, watch: Stopwatch) -> CloneRecord:
+    """Overlay, definition, destroy, restore or boot, ready; returns the record, which a full pool changes."""
     if clone.clean is None or clone.pending is None:
         raise ValueError("no clean point or no journal entry")
-    target = clone.pending.target
-    fleet.storage.create_overlay(target, backing=clone.clean.volume)
+    target, ram = clone.pending.target, clone.clean.ram
+    clone = _create_overlay(fleet, name, clone, target, backing=clone.clean.volume)
     record(Effect.MOLT_OVERLAID, name)
     fleet.hypervisor.set_disk(name, target)
     record(Effect.MOLT_REDEFINED, name)
@@ -113,7 +115,7 @@ def _attempt(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, watch: 
     record(Effect.MOLT_DESTROYED, name)
     watch.lap("destroy")
     if warm:
-        fleet.hypervisor.restore(name, clone.clean.ram or "", disk=target, record=clone)
+        fleet.hypervisor.restore(name, ram or "", disk=target, record=clone)
     else:
         fleet.hypervisor.start(name)
     record(Effect.MOLT_STARTED, name)
@@ -125,6 +127,47 @@ def _attempt(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, watch: 
         with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
             pass
     record(Effect.MOLT_READIED, name)
+    return clone
+
+
+def _create_overlay(fleet: Fleet, name: str, clone: CloneRecord, target: str, *, backing: str) -> CloneRecord:
+    """Make the new layer; in a full pool failed attempts and then an older shed layer give way. Raises: NoSpace."""
+    for give_way in (_drop_leftovers, _drop_older_shed):
+        try:
+            fleet.storage.create_overlay(target, backing=backing)
+        except NoSpace:
+            clone = give_way(fleet, name, clone)
+        else:
+            return clone
+    fleet.storage.create_overlay(target, backing=backing)
+    return clone
+
+
+def _drop_leftovers(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    """Delete the layers of failed attempts, whose guest is about to lose its power anyway."""
+    if clone.pending is None or not clone.pending.leftovers:
+        return clone
+    if fleet.hypervisor.get(name).active_disk in {fleet.storage.path_of(v) for v in clone.pending.leftovers}:
+        fleet.hypervisor.destroy(name)
+    left = layers.delete_layers(fleet, name, clone.pending.leftovers)
+    clone = replace(clone, pending=replace(clone.pending, leftovers=left))
+    fleet.hypervisor.write_record(name, clone)
+    return clone
+
+
+def _drop_older_shed(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    if clone.shed is not None:
+        fleet.progress.say(f"Pool is full: shed layer {clone.shed.volume!r} of {name!r} gives way")
+    return drop_shed(fleet, name, clone)
+
+
+def drop_shed(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    """Delete the shed layer: there is nothing to undo to any more."""
+    if clone.shed is None:
+        return clone
+    clone = replace(clone, shed=None, trash=(*clone.trash, clone.shed.volume))
+    fleet.hypervisor.write_record(name, clone)
+    return empty_trash(fleet, name, clone)
 
 
 def _prove_warm(fleet: Fleet, name: str, clone: CloneRecord) -> None:

@@ -7,25 +7,41 @@ from moltfleet.model.errors import Busy, MoltfleetError, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Phase, Record, Verb
 from moltfleet.operations import after_molt, clean, layers, molting, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
+from moltfleet.operations.deadlines import hours_since
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
 
 
-def repair_clone(fleet: Fleet, name: str) -> None:
+def repair_clone(fleet: Fleet, name: str, *, spares_shed: bool = False) -> None:
     """Bring one clone, whose lock the caller holds, to a state without an unfinished act.
 
+    A shed layer that stayed for long enough goes as well, unless the caller is about to use it.
     Raises: NotFound when the unfinished act was its creation or deletion, so that it is gone now.
     """
     domain, clone = get_clone(fleet, name)
     if clone.phase is Phase.CREATING or (clone.pending and clone.pending.verb is Verb.DELETE):
         _finish_removal(fleet, name, clone)
         raise NotFound(f"Clone {name!r} is gone: its interrupted {_removal(clone)} was cleared away")
-    if clone.pending is None:
-        molting.empty_trash(fleet, name, clone)
-        return
-    if clone.pending.verb is Verb.MOLT:
+    if clone.pending is not None:
+        _finish_or_take_back(fleet, domain, clone, clone.pending.verb)
+        _, clone = get_clone(fleet, name)
+    clone = molting.empty_trash(fleet, name, clone)
+    if not spares_shed:
+        _expire_shed(fleet, name, clone)
+
+
+def _expire_shed(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    hours = fleet.config.shed_hours
+    if clone.shed is not None and hours_since(fleet.clock, clone.shed.replaced_at) >= hours:
+        fleet.progress.say(f"Shed layer {clone.shed.volume!r} of {name!r} has stayed for {hours:g} hours and goes")
+        molting.drop_shed(fleet, name, clone)
+
+
+def _finish_or_take_back(fleet: Fleet, domain: Domain, clone: CloneRecord, verb: Verb) -> None:
+    name = domain.name
+    if verb is Verb.MOLT:
         _repair_molt(fleet, domain, clone)
-    elif clone.pending.verb is Verb.UNDO:
+    elif verb is Verb.UNDO:
         fleet.progress.say(f"Finishing an interrupted undo of {name!r}")
         swapping.perform(fleet, name, clone)
     else:

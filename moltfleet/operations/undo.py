@@ -33,7 +33,8 @@ def _undo_one(fleet: Fleet, name: str) -> None:
         molting.roll_back(fleet, name, clone)
         start_one(fleet, name)
         return
-    repair.repair_clone(fleet, name)
+    # Age is no reason to refuse what is still there.
+    repair.repair_clone(fleet, name, spares_shed=True)
     _, clone = get_clone(fleet, name)
     clone = swapping.journal(fleet, name, clone, _require_shed(fleet, name, clone.shed))
     swapping.perform(fleet, name, clone)
