@@ -137,7 +137,8 @@ def test_a_warm_molt_takes_away_files_processes_and_packages(owner: User, otters
     name = otters[1]
     owner.shell(
         name,
-        "sudo systemd-run --unit=leak sleep 10000 && sudo apt-get -qq update && sudo apt-get -qq install -y tree && tree --version",
+        "sudo systemd-run --unit=leak sleep 10000 && sudo apt-get -qq update && "
+        "sudo apt-get -qq install -y tree && tree --version",
     )
     result = owner.json("molt", name, "--yes")["results"][0]
     assert (result["outcome"], result["mode"]) == ("molted", "warm")
