@@ -88,7 +88,7 @@ class FakeGuest:
     @property
     def is_up(self) -> bool:
         """Whether it has booted and still is this very guest."""
-        alive = self.machine.running is self._running
+        alive = self.machine.running is self._running and not self._running.is_paused
         if self.behaviour.needs and not self.read(self.behaviour.needs):
             return False
         return alive and self._clock.now() - self.memory.booted_at >= self.behaviour.boot_s

@@ -274,7 +274,8 @@ class FakeHypervisor:
         if machine.running is None:
             raise WrongState(f"libvirt failed to shut down {name}: domain is not running")
         behaviour = self.behaviour(name)
-        if behaviour.hears_shutdown and machine.running.off_at is None:
+        # A press on the power button of a paused guest succeeds, and nobody hears it.
+        if behaviour.hears_shutdown and machine.running.off_at is None and not machine.running.is_paused:
             machine.running.off_at = self.clock.now() + behaviour.shutdown_s
         return "agent" if behaviour.has_agent else "acpi"
 

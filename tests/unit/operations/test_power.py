@@ -40,6 +40,25 @@ def test_a_deaf_guest_is_cut_off_after_the_deadline_and_that_is_said(clone: Worl
     assert "did not power off within 10 s" in clone.progress.texts("warn")[-1]
 
 
+def pause(world: World) -> None:
+    running = world.hypervisor.machines["crab-1"].running
+    assert running is not None
+    running.is_paused = True
+
+
+def test_a_paused_guest_is_cut_off_soon_as_it_cannot_hear(clone: World) -> None:
+    pause(clone)
+    result = stop_one(clone, timeout_s=600)
+    assert (result.outcome, result.detail, is_running(clone)) == ("stopped", "power cut after the deadline", False)
+    assert 5 <= result.seconds < 6
+    assert clone.progress.texts("warn")[-1] == "Guest 'crab-1' is paused and hears nothing: power cut"
+
+
+def test_a_paused_guest_waits_no_longer_than_the_deadline(clone: World) -> None:
+    pause(clone)
+    assert 2 <= stop_one(clone, timeout_s=2).seconds < 3
+
+
 def test_now_cuts_power_without_asking(clone: World) -> None:
     result = stop_one(clone, now=True)
     assert (result.outcome, result.detail, result.seconds) == ("stopped", "power cut", 0.0)
@@ -102,9 +121,7 @@ def test_a_first_start_takes_the_kind_of_clean_point_that_was_asked_for(world: W
 
 
 def test_a_paused_clone_is_not_started_but_explained(clone: World) -> None:
-    running = clone.hypervisor.machines["crab-1"].running
-    assert running is not None
-    running.is_paused = True
+    pause(clone)
     result = start_one(clone)
     assert result.error and result.error.exit_code is ExitCode.WRONG_STATE
     assert result.error.hint and "virsh resume crab-1" in result.error.hint
