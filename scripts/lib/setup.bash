@@ -10,6 +10,7 @@ POLICY=/usr/sbin/policy-rc.d
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 umask 022
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1
 
 as_root() {
     if ((EUID == 0)); then "$@"; else sudo -- "$@"; fi
@@ -43,13 +44,16 @@ install_packages() (
     fi
 )
 
-# make_environment DIRECTORY: a virtual environment, made anew when it is broken.
-make_environment() {
-    "$1/bin/python" -c 'import pip' 2>/dev/null || "$PYTHON" -m venv --clear "$1"
-}
-
-# build_wheel PYTHON SOURCE DIRECTORY: leaves exactly one wheel there, and nothing in the source.
-build_wheel() {
-    rm -rf "$3"
-    "$1" -m pip wheel --quiet --no-deps --wheel-dir "$3" "$2"
+# install_wheel DIRECTORY SOURCE [EXTRAS]: builds the wheel of SOURCE and installs it, such as with EXTRAS "[dev]", in a
+# virtual environment, which is made anew when it is broken. The rest is fetched only when pyproject.toml changed.
+install_wheel() {
+    local python=$1/bin/python wheels=$1/wheels stamp=$1/complete digest wheel
+    digest=$(sha256sum "$2/pyproject.toml")
+    "$python" -c 'import pip' 2>/dev/null || "$PYTHON" -m venv --clear "$1"
+    rm -rf "$wheels"
+    "$python" -m pip wheel --quiet --no-deps --wheel-dir "$wheels" "$2"
+    wheel=$(echo "$wheels"/*.whl)
+    [[ -e $stamp && $(<"$stamp") == "$digest" ]] || "$python" -m pip install --quiet "$wheel${3-}"
+    "$python" -m pip install --quiet --force-reinstall --no-deps "$wheel"
+    echo "$digest" >"$stamp"
 }
