@@ -28,7 +28,7 @@ def check_frozen(fleet: Fleet, name: str, clean: CleanPoint) -> None:
             )
 
 
-_VOID_HINT = "The clone still runs as it is: save its work, then delete and create it anew."
+_VOID_HINT = "Save the clone's work, then delete and create it anew."
 
 
 def new_overlay_name(fleet: Fleet, name: str, record: CloneRecord) -> tuple[str, int]:
@@ -44,10 +44,18 @@ def check_live_chain(fleet: Fleet, name: str, record: CloneRecord, top: str) -> 
     libvirt builds a wrong one silently when a document carries a recorded chain. Such a guest is cut off at once: what
     it would write into its top layer fits no other chain.
     """
-    expected = _expected_chain(fleet, record, top)
+    expected = _chain_below(fleet, top)
     live = list(fleet.hypervisor.live_chain(name))
-    if live != expected:
+    try:
+        _check_same(name, expected, live)
+        _check_stands_on_its_own(fleet, record, top, expected)
+    except WrongState:
         fleet.hypervisor.destroy(name)
+        raise
+
+
+def _check_same(name: str, expected: list[str], live: list[str]) -> None:
+    if live != expected:
         raise WrongState(
             f"Clone {name!r} runs on other layers than it should",
             details="expected " + " -> ".join(expected) + "\nfound    " + " -> ".join(live),
@@ -55,20 +63,33 @@ def check_live_chain(fleet: Fleet, name: str, record: CloneRecord, top: str) -> 
         )
 
 
-def _expected_chain(fleet: Fleet, record: CloneRecord, top: str) -> list[str]:
-    """The paths from ``top`` down, as the headers of the layers say; libvirt reads them from the files for the pool.
-
-    Above the clean point it must be the recorded one.
-    """
+def _chain_below(fleet: Fleet, top: str) -> list[str]:
+    """The paths from ``top`` down, as the headers of the layers say; libvirt reads them from the files for the pool."""
     backings = {volume.path: volume.backing for volume in fleet.storage.volumes()}
     chain = [fleet.storage.path_of(top)]
     while (below := backings.get(chain[-1])) is not None and below not in chain:
         chain.append(below)
-    own = {fleet.storage.path_of(volume) for volume in record.volumes()}
-    base = [fleet.storage.path_of(record.golden_volume)] if record.linked else []
+    return chain
+
+
+def _check_stands_on_its_own(fleet: Fleet, record: CloneRecord, top: str, chain: list[str]) -> None:
+    """Make sure that what the headers say is what was recorded. Raises: WrongState.
+
+    A layer right above the clean point has all its frozen layers in order below it; an older one may have others of
+    the clone's. A linked clone then stands on its golden.
+    """
+    path_of = fleet.storage.path_of
+    base = [path_of(record.golden_volume)] if record.linked else []
+    frozen = [path_of(noted.volume) for noted in record.clean.stamps] if record.clean else []
+    if frozen and chain[1:2] == frozen[:1] and chain[1 : len(frozen) + 1] != frozen:
+        raise WrongState(
+            f"Layer {top!r} does not stand on all frozen layers of its clean point",
+            details="expected " + " -> ".join(frozen) + "\nfound    " + " -> ".join(chain[1:]),
+            hint=_VOID_HINT,
+        )
+    own = {path_of(volume) for volume in record.volumes()}
     if [path for path in chain if path not in own][: len(base)] != base:
         raise WrongState(f"Layer {top!r} does not stand on the golden's {record.golden_volume!r}", hint=_VOID_HINT)
-    return chain
 
 
 def delete_layers(fleet: Fleet, name: str, volumes: tuple[str, ...]) -> tuple[str, ...]:
