@@ -26,7 +26,8 @@ class DomainState(StrEnum):
 class Domain:
     """One domain. ``active_disk`` and ``inactive_disk`` are source paths of the first disk, None when there is none.
 
-    ``record`` is None for a foreign domain, which is never changed.
+    ``record`` is None for a foreign domain, which is never changed; so it is for one of ours whose record cannot be
+    read, whose role ("clone", "golden", "build") is ``unreadable`` then.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Domain:
     record: Record | None
     active_disk: str | None = None
     inactive_disk: str | None = None
+    unreadable: str | None = None
 
     @property
     def is_active(self) -> bool:

@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from moltfleet.model.volumes import Stamp
 
+# Goes up with every change that an older program would lose by reading a record and writing it back.
+VERSION = 1
+
 
 class Phase(StrEnum):
     """How far a clone has come."""
@@ -120,6 +123,7 @@ class CloneRecord:
     trash: tuple[str, ...] = ()
     wants_ram: bool = True
     probe: bool = False
+    version: int = VERSION
 
     def volumes(self) -> frozenset[str]:
         """Every volume that is this clone's own: layers, seed, RAM image, and what an unfinished act may have made."""
@@ -160,6 +164,7 @@ class GoldenRecord:
     generations: tuple[Generation, ...]
     desktop: bool = False
     deleting: bool = False
+    version: int = VERSION
 
     @property
     def latest(self) -> Generation:
@@ -180,6 +185,7 @@ class BuildRecord:
     host_keys: tuple[str, ...]
     started_at: str
     scratch: tuple[str, ...] = field(default=())
+    version: int = VERSION
 
     def volumes(self) -> frozenset[str]:
         """Every volume that goes with the scratch domain."""

@@ -12,8 +12,15 @@ from moltfleet.operations.fleet import Fleet
 
 
 def clone_names(fleet: Fleet, patterns: Sequence[str]) -> tuple[str, ...]:
-    """Expand names and patterns to clones; nothing given means all. Raises: NotFound."""
-    known = [domain.name for domain in fleet.hypervisor.domains() if domain.is_clone]
+    """Expand names and patterns to clones; nothing given means all.
+
+    Raises: NotFound, WrongState when the record of a named one cannot be read.
+    """
+    domains = fleet.hypervisor.domains()
+    for domain in domains:
+        if domain.unreadable and domain.name in patterns:
+            fleet.hypervisor.get(domain.name)
+    known = [domain.name for domain in domains if domain.is_clone]
     return match_names(patterns, known, what="clone") if patterns else tuple(sorted(known))
 
 

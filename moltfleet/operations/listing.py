@@ -20,7 +20,7 @@ _LARGEST_MANIFEST = 8 << 20
 def list_clones(fleet: Fleet) -> tuple[CloneView, ...]:
     """All clones by name."""
     domains = fleet.hypervisor.domains()
-    clones = sorted((d for d in domains if d.is_clone), key=lambda d: d.name)
+    clones = sorted((d for d in domains if d.is_clone or d.unreadable == "clone"), key=lambda d: d.name)
     if not clones:
         return ()
     latest = {
@@ -33,7 +33,7 @@ def list_clones(fleet: Fleet) -> tuple[CloneView, ...]:
 def _view(fleet: Fleet, domain: Domain, latest: dict[str, int], allocations: dict[str, int]) -> CloneView:
     clone = domain.record
     if not isinstance(clone, CloneRecord):
-        raise TypeError("not a clone")
+        return _unreadable(domain)
     stale_reason = _stale_reason(fleet, domain.name, clone)
     return CloneView(
         name=domain.name,
@@ -48,6 +48,23 @@ def _view(fleet: Fleet, domain: Domain, latest: dict[str, int], allocations: dic
         warm="stale" if stale_reason else _warmth(clone),
         health=_health(domain, clone),
         stale_reason=stale_reason,
+    )
+
+
+def _unreadable(domain: Domain) -> CloneView:
+    """What libvirt alone tells of a clone whose record a newer version wrote, or that somebody edited."""
+    return CloneView(
+        name=domain.name,
+        golden="?",
+        generation=0,
+        latest_generation=None,
+        state=domain.state,
+        endpoint=None,
+        memory=domain.memory,
+        vcpus=domain.vcpus,
+        disk_allocation=Size(0),
+        warm="none",
+        health="unreadable",
     )
 
 

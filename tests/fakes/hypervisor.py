@@ -47,7 +47,10 @@ class Running:
 
 @dataclass(slots=True)
 class Machine:
-    """A defined domain. ``record`` and ``disk`` (a path) stand in the persistent configuration."""
+    """A defined domain. ``record`` and ``disk`` (a path) stand in the persistent configuration.
+
+    ``is_newer`` says that the record was written by a version that this one does not know.
+    """
 
     name: str
     spec: DomainSpec
@@ -56,6 +59,7 @@ class Machine:
     running: Running | None = None
     has_managed_save: bool = False
     snapshots: tuple[str, ...] = ()
+    is_newer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +154,11 @@ class FakeHypervisor:
         return tuple(self._domain(machine) for machine in list(self.machines.values()))
 
     def find(self, name: str) -> Domain | None:
-        machine = self.machines.get(name)
-        return None if machine is None else self._domain(machine)
+        return self.get(name) if name in self.machines else None
 
     def get(self, name: str) -> Domain:
+        if self._machine(name).is_newer:
+            raise WrongState(f"Metadata of domain {name!r} was written by a newer moltfleet")
         return self._domain(self._machine(name))
 
     def _machine(self, name: str) -> Machine:
@@ -175,9 +180,10 @@ class FakeHypervisor:
             state=state,
             memory=machine.spec.memory,
             vcpus=machine.spec.vcpus,
-            record=machine.record,
+            record=None if machine.is_newer else machine.record,
             active_disk=running.chain[0] if running else None,
             inactive_disk=machine.disk,
+            unreadable="clone" if machine.is_newer else None,
         )
 
     def live_chain(self, name: str) -> tuple[str, ...]:

@@ -312,15 +312,17 @@ def _read(domain: Any, *, tolerant: bool = False) -> Domain:
     is_active = state not in (DomainState.SHUT_OFF, DomainState.CRASHED)
     live = ET.fromstring(domain.XMLDesc(0)) if is_active else None
     memory = document.findtext("memory", "0")
+    record = _record(document, tolerant=tolerant)
     return Domain(
         name=domain.name(),
         uuid=domain.UUIDString(),
         state=state,
         memory=Size(int(memory) * 1024),
         vcpus=int(document.findtext("vcpu", "1")),
-        record=_record(document, tolerant=tolerant),
+        record=record,
         active_disk=None if live is None else domain_xml.first_disk_path(live),
         inactive_disk=domain_xml.first_disk_path(document),
+        unreadable=metadata.role_in(document) if record is None else None,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import xml.etree.ElementTree as ET
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from moltfleet.model.errors import WrongState
-from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Record
+from moltfleet.model.records import VERSION, BuildRecord, CloneRecord, GoldenRecord, Record
 
 NAMESPACE = "urn:moltfleet:metadata:1"
 PREFIX = "moltfleet"
@@ -67,7 +68,18 @@ def _ours(domain: ET.Element) -> list[ET.Element]:
     return [element for element in domain.iterfind("metadata/*") if element.tag.startswith("{" + NAMESPACE + "}")]
 
 
+def role_in(domain: ET.Element) -> str | None:
+    """The role that a whole domain document tells, also when its record cannot be read; None when it is not ours."""
+    roles = (element.tag.rpartition("}")[2] for element in _ours(domain))
+    return next((role for role in roles if role in _ROLES), None)
+
+
 def _parse(role: str, text: str, name: str) -> Record:
+    if _version(text) > VERSION:
+        # Fields that are not known here would be dropped when it is written back.
+        raise WrongState(
+            f"Metadata of domain {name!r} was written by a newer moltfleet", hint="Update moltfleet on this machine."
+        )
     try:
         return _adapter(role).validate_json(text)  # type: ignore[no-any-return]
     except ValidationError as error:
@@ -76,6 +88,15 @@ def _parse(role: str, text: str, name: str) -> Record:
             details=str(error),
             hint="A newer moltfleet wrote it, or it was edited by hand.",
         ) from error
+
+
+def _version(text: str) -> int:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return 0
+    version = document.get("version") if isinstance(document, dict) else None
+    return version if isinstance(version, int) else 0
 
 
 def put_into(domain: ET.Element, record: Record) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from contract.host import Host, a_record
+from moltfleet.adapters.libvirt import metadata
 from moltfleet.adapters.libvirt.gate import Gate
 from moltfleet.model.errors import WrongState
 
@@ -102,6 +104,39 @@ def spoil(gate: Gate, name: str, text: str) -> None:
     element.text = text
     xml = ET.tostring(element, encoding="unicode")
     gate.call("write", lambda c: c.lookupByName(name).setMetadata(2, xml, "moltfleet", "urn:moltfleet:metadata:1", 2))
+
+
+def newer(gate: Gate, host: Host) -> str:
+    """A clone whose record a newer version wrote, with a field that this one does not know."""
+    disk = host.disk("a.qcow2")
+    name = host.domain("a", disk)
+    text = metadata.to_element(a_record(disk), namespaced=False).text or ""
+    spoil(gate, name, json.dumps(json.loads(text) | {"version": 2, "burrow": "deep"}))
+    return name
+
+
+def test_a_record_of_a_newer_version_is_not_taken_up_and_so_never_written_back(gate: Gate, host: Host) -> None:
+    name = newer(gate, host)
+    for look in (host.hypervisor.get, host.hypervisor.find):
+        with pytest.raises(WrongState, match="was written by a newer moltfleet") as caught:
+            look(name)
+    assert caught.value.hint == "Update moltfleet on this machine."
+    assert "burrow" in metadata.text_of(document(gate, name))
+
+
+def test_a_domain_with_a_newer_record_is_listed_as_what_it_is(gate: Gate, host: Host) -> None:
+    name = newer(gate, host)
+    (seen,) = [domain for domain in host.hypervisor.domains() if domain.name == name]
+    assert (seen.record, seen.unreadable, seen.is_clone) == (None, "clone", False)
+
+
+def test_records_tell_their_version_and_those_without_one_are_the_first(gate: Gate, host: Host) -> None:
+    disk = host.disk("a.qcow2")
+    name = host.domain("a", disk)
+    written = json.loads(metadata.text_of(document(gate, name)))
+    assert written.pop("version") == 1
+    spoil(gate, name, json.dumps(written))
+    assert host.hypervisor.get(name).record == a_record(disk)
 
 
 def test_capabilities_are_read_once(host: Host, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fakes import Killed, Process, World, effects_told_to
 from moltfleet.model.errors import NotFound, WrongState
 from moltfleet.model.requests import BuildRequest, MoltRequest, StopRequest
-from moltfleet.operations import golden_build, listing, molt, stop
+from moltfleet.operations import golden_build, listing, molt, start, stop
 
 
 def test_a_host_without_clones_lists_none_and_asks_no_pool(world: World) -> None:
@@ -91,3 +91,15 @@ def test_a_manifest_that_cannot_be_read_is_said(world: World, content: bytes) ->
 def test_an_unknown_golden_is_not_found(world: World) -> None:
     with pytest.raises(NotFound):
         listing.show_golden(world.fleet, "nope")
+
+
+def test_a_clone_of_a_newer_version_is_listed_but_not_touched(clone: World) -> None:
+    clone.add_clone("crab-2")
+    clone.hypervisor.machines["crab-2"].is_newer = True
+    before = clone.hypervisor.machines["crab-2"].record
+    views = listing.list_clones(clone.fleet)
+    assert [(view.name, view.health) for view in views] == [("crab-1", "ok"), ("crab-2", "unreadable")]
+    with pytest.raises(WrongState, match="newer moltfleet"):
+        start.start(clone.fleet, ["crab-2"])
+    assert [result.clone for result in molt.molt(clone.fleet, [], MoltRequest())] == ["crab-1"]
+    assert clone.hypervisor.machines["crab-2"].record is before
