@@ -33,7 +33,15 @@ def get_clone(fleet: Fleet, name: str) -> tuple[Domain, CloneRecord]:
 
 
 def get_golden(fleet: Fleet, name: str) -> tuple[Domain, GoldenRecord]:
-    """Look a golden and its record up. Raises: NotFound."""
+    """Look up a golden that is there to stay, and its record. Raises: NotFound, WrongState while it is deleted."""
+    domain, golden = get_any_golden(fleet, name)
+    if golden.deleting:
+        raise WrongState(f"Golden {name!r} is being deleted", hint=f"Finish that first: moltfleet golden delete {name}")
+    return domain, golden
+
+
+def get_any_golden(fleet: Fleet, name: str) -> tuple[Domain, GoldenRecord]:
+    """As :func:`get_golden`, also of one whose deletion has begun. Raises: NotFound."""
     domain = fleet.hypervisor.find(name)
     if domain is None or not isinstance(domain.record, GoldenRecord) or not domain.record.generations:
         raise not_found("golden", name, [d.name for d in fleet.hypervisor.domains() if d.is_golden])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from moltfleet.model.domain import Domain, DomainSpec, VirtType
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import AlreadyExists, InvalidInput, MoltfleetError, NoCapacity
+from moltfleet.model.errors import AlreadyExists, Busy, InvalidInput, MoltfleetError, NoCapacity, WrongState
 from moltfleet.model.names import check_name, next_name, printable
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
 from moltfleet.model.records import Attachment, CloneRecord, GoldenRecord, Phase
@@ -30,7 +32,10 @@ _LOCK_WAIT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class CreatePlan:
-    """What will be made, with every default filled in and every check passed."""
+    """What will be made, with every default filled in and every check passed.
+
+    ``stem`` is what names are generated from, None when the name was asked for.
+    """
 
     golden: str
     record: GoldenRecord
@@ -44,6 +49,7 @@ class CreatePlan:
     network_kind: str
     network: str
     user_keys: tuple[str, ...]
+    stem: str | None = None
 
     def lines(self) -> tuple[str, ...]:
         """Say it for ``--dry-run``, one line per clone."""
@@ -78,6 +84,7 @@ def plan_create(fleet: Fleet, request: CreateRequest) -> CreatePlan:
         network_kind=kind,
         network=network,
         user_keys=fleet.keys.user_public_keys() if request.user_keys is None else request.user_keys,
+        stem=_stem(request),
     )
 
 
@@ -99,21 +106,47 @@ def _check_sizes(fleet: Fleet, *, memory: Size, vcpus: int, disk: Size, golden: 
         )
 
 
+def _stem(request: CreateRequest) -> str | None:
+    if request.name is not None and request.count == 1:
+        return None
+    return request.name or request.golden
+
+
 def _names(domains: tuple[Domain, ...], request: CreateRequest) -> tuple[str, ...]:
     if not 1 <= request.count <= _MOST_CLONES:
         raise InvalidInput(f"{request.count} clones are not between 1 and {_MOST_CLONES}")
     if request.name is not None:
         check_name(request.name, what="clone")
     taken = {domain.name for domain in domains}
-    if request.name is not None and request.count == 1:
+    stem = _stem(request)
+    if stem is None:
         if request.name in taken:
             raise _taken(request.name, domains)
-        return (request.name,)
+        return (request.name or "",)
     names: list[str] = []
     for _ in range(request.count):
-        names.append(check_name(next_name(request.name or request.golden, taken), what="clone"))
+        names.append(check_name(next_name(stem, taken), what="clone"))
         taken.add(names[-1])
     return tuple(names)
+
+
+class _Spares:
+    """More generated names, for those that were lost to another command; given out to several threads."""
+
+    def __init__(self, fleet: Fleet, stem: str, planned: tuple[str, ...]) -> None:
+        self._fleet = fleet
+        self._stem = stem
+        self._taken = set(planned)
+        self._lock = threading.Lock()
+
+    def next(self) -> str:
+        """Generate a name that nobody had when this was called."""
+        domains = self._fleet.hypervisor.domains()
+        with self._lock:
+            self._taken |= {domain.name for domain in domains}
+            name = check_name(next_name(self._stem, self._taken), what="clone")
+            self._taken.add(name)
+        return name
 
 
 def _taken(name: str, domains: tuple[Domain, ...]) -> AlreadyExists:
@@ -131,16 +164,35 @@ def create(fleet: Fleet, request: CreateRequest) -> tuple[ActResult, ...]:
     plan = plan_create(fleet, request)
     _warn_when_emulated(fleet)
 
+    spares = _Spares(fleet, plan.stem, plan.names) if plan.stem else None
+
     def act(name: str) -> ActResult:
         started = fleet.clock.monotonic()
         try:
-            with fleet.locks.hold(name, verb="create"):
+            with ExitStack() as held:
+                name = _claim(fleet, held, name, spares)
                 detail = create_one(fleet, plan, name)
         except MoltfleetError as error:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         return ActResult(name, "created", detail, fleet.clock.monotonic() - started)
 
     return each(plan.names, act, jobs=fleet.config.jobs)
+
+
+def _claim(fleet: Fleet, held: ExitStack, name: str, spares: _Spares | None) -> str:
+    """Hold the lock of this name, or of the next free one when it was generated and another command was faster."""
+    while True:
+        try:
+            held.enter_context(fleet.locks.hold(name, verb="create"))
+        except Busy:
+            if spares is None:
+                raise
+        else:
+            if spares is None or fleet.hypervisor.find(name) is None:
+                return name
+            held.close()
+        lost, name = name, spares.next()
+        fleet.progress.say(f"Name {lost!r} was taken meanwhile: {name!r} instead")
 
 
 def create_one(fleet: Fleet, plan: CreatePlan, name: str) -> str:
@@ -162,12 +214,17 @@ def create_one(fleet: Fleet, plan: CreatePlan, name: str) -> str:
 
 
 def define(fleet: Fleet, plan: CreatePlan, name: str, host_key: HostKeyPair, *, probe: bool = False) -> CloneRecord:
-    """Choose a network slot and define the domain with its record, which explains every later volume."""
+    """Choose a network slot and define the domain with its record, which explains every later volume.
+
+    From here on the golden cannot be deleted. Raises: NotFound, WrongState when it was meanwhile; AlreadyExists.
+    """
     facts = fleet.hypervisor.host()
     identifier = uuid.uuid4()
     with fleet.locks.hold("fleet", verb="create", wait_s=_LOCK_WAIT_S):
         if fleet.hypervisor.find(name) is not None:
             raise _taken(name, fleet.hypervisor.domains())
+        if not probe:
+            _check_golden(fleet, plan)
         taken = networks.taken(fleet.hypervisor.domains())
         attachment = fleet.networks.attach(plan.network_kind, plan.network, taken=taken)
         clone = _record(fleet, plan, name, host_key, attachment, identifier.hex, probe=probe)
@@ -189,6 +246,13 @@ def define(fleet: Fleet, plan: CreatePlan, name: str, host_key: HostKeyPair, *, 
         fleet.hypervisor.define(spec)
     record(Effect.CREATE_DEFINED, name)
     return clone
+
+
+def _check_golden(fleet: Fleet, plan: CreatePlan) -> None:
+    """Look again, now that deletions wait: the golden may have gone since the plan, or be another of the same name."""
+    _, golden = get_golden(fleet, plan.golden)
+    if plan.record.latest not in golden.generations:
+        raise WrongState(f"Golden {plan.golden!r} was made anew meanwhile", hint="Try again.")
 
 
 def _warn_when_emulated(fleet: Fleet) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from moltfleet.model.domain import DomainSpec
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import AlreadyExists, InvalidInput
+from moltfleet.model.errors import AlreadyExists, InvalidInput, WrongState
 from moltfleet.model.names import check_name
 from moltfleet.model.recipe import CloudConfig, Profile
 from moltfleet.model.records import Attachment, BuildRecord, GoldenRecord
@@ -65,7 +65,7 @@ def plan_build(fleet: Fleet, request: BuildRequest) -> tuple[str, ...]:
 
 
 def make_plan(fleet: Fleet, request: BuildRequest) -> BuildPlan:
-    """Fill in the defaults and check what can be checked. Raises: InvalidInput, AlreadyExists, NotFound (profile)."""
+    """Fill in the defaults and check what can be checked. Raises: InvalidInput, WrongState, NotFound (profile)."""
     check_name(request.name, what="golden")
     existing = fleet.hypervisor.find(request.name)
     if existing is not None and not isinstance(existing.record, GoldenRecord):
@@ -73,6 +73,11 @@ def make_plan(fleet: Fleet, request: BuildRequest) -> BuildPlan:
     if sum(len(document.text) for document in request.user_data) > _LARGEST_USER_DATA:
         raise InvalidInput("User-data is longer than 256 KiB", hint="Put large files into a --script.")
     golden = existing.record if existing is not None and isinstance(existing.record, GoldenRecord) else None
+    if golden is not None and golden.deleting:
+        raise WrongState(
+            f"Golden {request.name!r} is being deleted",
+            hint=f"Finish that first: moltfleet golden delete {request.name}",
+        )
     defaults = fleet.config.defaults
     return BuildPlan(
         request=request,

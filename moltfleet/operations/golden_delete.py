@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from moltfleet.model.errors import InUse
 from moltfleet.operations import removing, repair
-from moltfleet.operations.clones import get_golden
+from moltfleet.operations.clones import get_any_golden
 from moltfleet.operations.delete import clones_of
 from moltfleet.operations.fleet import Fleet
 
 
 def plan_delete_golden(fleet: Fleet, name: str) -> tuple[str, ...]:
     """Say what would go. Raises: NotFound, InUse with the clones' names."""
-    _, golden = get_golden(fleet, name)
+    _, golden = get_any_golden(fleet, name)
     _check_unused(fleet, name)
     return (f"{name}: would delete the golden and {', '.join(sorted(golden.volumes()))}",)
 
 
 def delete_golden(fleet: Fleet, name: str) -> None:
     """Delete it. Raises: NotFound, InUse with the clones' names, Busy while it is built."""
+    _, golden = get_any_golden(fleet, name)
     repair.sweep(fleet)
+    if golden.deleting and fleet.hypervisor.find(name) is None:
+        # An earlier deletion of it has just been finished.
+        return
     with fleet.locks.hold(name, verb="delete"), fleet.locks.hold("fleet", verb="delete", wait_s=60):
-        _, golden = get_golden(fleet, name)
+        _, golden = get_any_golden(fleet, name)
         _check_unused(fleet, name)
         removing.remove_golden(fleet, name, golden)
 

@@ -10,7 +10,7 @@ from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
 from moltfleet.model.results import CloneView, GoldenView
 from moltfleet.model.size import Size
 from moltfleet.operations import molting
-from moltfleet.operations.clones import get_golden
+from moltfleet.operations.clones import get_any_golden
 from moltfleet.operations.delete import clones_of
 from moltfleet.operations.fleet import Fleet
 
@@ -108,7 +108,7 @@ def list_goldens(fleet: Fleet) -> tuple[GoldenView, ...]:
 
 def view_golden(fleet: Fleet, name: str) -> GoldenView:
     """One golden. Raises: NotFound."""
-    _, golden = get_golden(fleet, name)
+    _, golden = get_any_golden(fleet, name)
     volumes = {volume.name: volume.allocation.bytes for volume in fleet.storage.volumes()}
     return GoldenView(
         name=name,
@@ -124,7 +124,7 @@ def view_golden(fleet: Fleet, name: str) -> GoldenView:
 
 def show_golden(fleet: Fleet, name: str) -> tuple[GoldenView, dict[str, object]]:
     """One golden with the manifest of its newest generation. Raises: NotFound, WrongState (manifest unreadable)."""
-    _, golden = get_golden(fleet, name)
+    _, golden = get_any_golden(fleet, name)
     try:
         content = fleet.storage.read(golden.latest.manifest, limit=_LARGEST_MANIFEST)
         document = json.loads(content.rstrip(b"\0"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 import pytest
 
 from fakes import Process, World
@@ -9,18 +12,21 @@ from fakes.soundness import unsound
 from moltfleet.model.domain import VirtType
 from moltfleet.model.errors import (
     AlreadyExists,
+    Busy,
     DeadlinePassed,
     ExitCode,
     InvalidInput,
     NoCapacity,
     NotFound,
     ToolFailed,
+    WrongState,
 )
-from moltfleet.model.records import Phase
-from moltfleet.model.requests import CreateRequest
+from moltfleet.model.recipe import HostKeyPair
+from moltfleet.model.records import GoldenRecord, Phase
+from moltfleet.model.requests import BuildRequest, CreateRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.size import Size
-from moltfleet.operations import create
+from moltfleet.operations import create, golden_build, golden_delete
 
 
 def make(world: World, **options: object) -> tuple[ActResult, ...]:
@@ -82,6 +88,95 @@ def test_twenty_at_once_get_twenty_of_everything(world: World) -> None:
         {wide.hypervisor.get(name).uuid for name in names(results)},
     ):
         assert len(values) == 20
+
+
+def test_two_at_once_without_a_name_get_two_names(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have planned before either has begun."""
+    both = threading.Barrier(2)
+
+    def wait_for_the_other() -> tuple[str, ...]:
+        both.wait(timeout=10)
+        return ()
+
+    monkeypatch.setattr(world.keys, "user_public_keys", wait_for_the_other)
+    results: list[ActResult] = []
+    creating = [threading.Thread(target=lambda: results.extend(make(world, start=False, count=2))) for _ in range(2)]
+    for thread in creating:
+        thread.start()
+    for thread in creating:
+        thread.join()
+    assert [result.error for result in results] == [None] * 4
+    assert sorted(names(tuple(results))) == ["base-1", "base-2", "base-3", "base-4"]
+    assert set(names(tuple(results))) | {"base"} == set(world.hypervisor.machines)
+
+
+def test_a_generated_name_that_another_command_holds_is_passed_over(world: World) -> None:
+    world.locks.hold_by_other("base-1", verb="create")
+    assert names(make(world, start=False)) == ["base-2"]
+    (asked_for,) = make(world, name="base-1", start=False)
+    assert isinstance(asked_for.error, Busy)
+
+
+def golden_record(world: World) -> GoldenRecord:
+    record = world.hypervisor.get("base").record
+    assert isinstance(record, GoldenRecord)
+    return record
+
+
+def test_a_golden_that_is_being_deleted_gets_no_more_clones(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.fleet.storage, "delete", refuse)
+    with pytest.raises(ToolFailed):
+        golden_delete.delete_golden(world.fleet, "base")
+    with pytest.raises(WrongState, match="Golden 'base' is being deleted") as caught:
+        make(world, name="crab-1")
+    assert caught.value.hint == "Finish that first: moltfleet golden delete base"
+    with pytest.raises(WrongState, match="is being deleted"):
+        golden_build.build(world.fleet, BuildRequest("base", "debian-12", profile="minimal"))
+    monkeypatch.undo()
+    golden_delete.delete_golden(world.fleet, "base")
+    assert world.storage.names() == frozenset()
+
+
+def refuse(*_: object, **__: object) -> bool:
+    raise ToolFailed("libvirt failed to delete it")
+
+
+def after_planning(world: World, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let something happen between a create's plan and its first effect."""
+
+    def happen() -> HostKeyPair:
+        monkeypatch.undo()
+        act()
+        return world.keys.new_host_key()
+
+    monkeypatch.setattr(world.keys, "new_host_key", happen)
+
+
+def test_a_golden_that_vanishes_after_the_plan_is_noticed_before_anything_is_made(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_planning(world, monkeypatch, lambda: golden_delete.delete_golden(world.fleet, "base"))
+    (result,) = make(world, name="crab-1")
+    assert isinstance(result.error, NotFound)
+    assert (world.storage.names(), set(world.hypervisor.machines)) == (frozenset(), set())
+
+
+def test_a_golden_made_anew_after_the_plan_is_another_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_anew() -> None:
+        world.clock.sleep(5)
+        golden_delete.delete_golden(world.fleet, "base")
+        world.add_golden("base")
+
+    after_planning(world, monkeypatch, make_anew)
+    (result,) = make(world, name="crab-1")
+    assert result.error and result.error.brief == "Golden 'base' was made anew meanwhile"
+
+
+def test_a_new_generation_after_the_plan_harms_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = BuildRequest("base", "debian-12", profile="minimal")
+    after_planning(world, monkeypatch, lambda: golden_build.build(world.fleet, request))
+    (result,) = make(world, name="crab-1")
+    assert (result.error, world.record("crab-1").generation, golden_record(world).latest.number) == (None, 1, 2)
 
 
 @pytest.mark.parametrize("taken", ["base", "theirs", "crab-1"])
