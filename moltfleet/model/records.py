@@ -35,7 +35,9 @@ class Verb(StrEnum):
 class Pending:
     """The journal of an unfinished operation.
 
-    ``target`` is the new top layer, ``source`` the one before it; ``leftovers`` are targets of failed attempts.
+    ``target`` is the new top layer, ``source`` the one before it; ``leftovers`` are targets of failed attempts, or the
+    RAM image that is being made. ``nonce`` is what a guest is told whose timers are stopped for a save.
+    ``drops_source`` says that nobody ever worked on ``source``.
     """
 
     verb: Verb
@@ -44,6 +46,8 @@ class Pending:
     started_at: str
     keep: str | None = None
     leftovers: tuple[str, ...] = ()
+    nonce: str | None = None
+    drops_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)

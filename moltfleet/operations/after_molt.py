@@ -24,13 +24,25 @@ def run(fleet: Fleet, name: str, clone: CloneRecord) -> ScriptAnswer:
     """
     if clone.clean is None or clone.clean.nonce is None:
         raise ValueError("not a warm clean point")
-    target = Target(name, find_endpoint(fleet, name, clone))
+    return _run(fleet, Target(name, find_endpoint(fleet, name, clone)), clone.clean.nonce, clone.clean.boot_id)
+
+
+def wake(fleet: Fleet, name: str, clone: CloneRecord, nonce: str) -> None:
+    """Do the same in a guest that was prepared for a save which came to nothing; its boot does not matter.
+
+    Raises: as :func:`run`.
+    """
+    _run(fleet, Target(name, find_endpoint(fleet, name, clone)), nonce, None)
+
+
+def _run(fleet: Fleet, target: Target, nonce: str, boot_id: str | None) -> ScriptAnswer:
+    name = target.domain
     for attempt in range(_ATTEMPTS):
         seed = secrets.token_hex(64)
-        line = f"{fleet.clock.now():.6f} {clone.clean.nonce} {clone.clean.boot_id or '-'} {seed}\n"
+        line = f"{fleet.clock.now():.6f} {nonce} {boot_id or '-'} {seed}\n"
         result = run_script(fleet, target, "after-molt.sh", input=line.encode(), timeout_s=timeouts(fleet).login)
         answer = parse_answer(result)
-        _check_identity(name, answer)
+        _check_identity(name, answer, boot="ok" if boot_id else "unchecked")
         # The script reads the clock back as its last act, so what it is late by is at most this difference.
         if abs(fleet.clock.now() - answer.clock) <= CLOCK_TOLERANCE_S:
             break
@@ -45,10 +57,10 @@ class OtherBoot(GuestFailed):
     """The guest was booted since its clean point: it is not the restored one."""
 
 
-def _check_identity(name: str, answer: ScriptAnswer) -> None:
+def _check_identity(name: str, answer: ScriptAnswer, *, boot: str) -> None:
     if answer.boot == "differs":
         raise OtherBoot(f"Restored guest {name!r} has another boot id than its clean point")
     if answer.nonce != "ok":
         raise GuestFailed(f"Restored guest {name!r} does not hold the nonce of its clean point: {answer.nonce}")
-    if answer.boot != "ok":
+    if answer.boot != boot:
         raise GuestFailed(f"Restored guest {name!r} has another boot id than its clean point: {answer.boot}")

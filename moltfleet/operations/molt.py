@@ -77,15 +77,10 @@ def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:
 
 
 def _check_foreign_hands(fleet: Fleet, name: str, request: MoltRequest) -> None:
-    snapshots = fleet.hypervisor.snapshot_names(name)
-    if not snapshots:
-        return
     if not request.discard_snapshots:
-        raise WrongState(
-            f"Clone {name!r} has {len(snapshots)} snapshot(s) of somebody's, which a molt would break",
-            hint="--discard-snapshots drops them.",
-        )
-    fleet.hypervisor.discard_snapshots(name)
+        molting.check_foreign_hands(fleet, name, way_out="--discard-snapshots drops them.")
+    elif fleet.hypervisor.snapshot_names(name):
+        fleet.hypervisor.discard_snapshots(name)
 
 
 def _label(fleet: Fleet, clone: CloneRecord, request: MoltRequest) -> str | None:

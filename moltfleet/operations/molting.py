@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import MoltfleetError, NoCapacity, NoSpace, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
-from moltfleet.operations import after_molt, layers
+from moltfleet.operations import after_molt, chains, layers
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import timeouts, timestamp
 from moltfleet.operations.fleet import Fleet
@@ -39,6 +39,17 @@ def stale_reason(clean: CleanPoint, now: str) -> str:
         return "its fingerprint cannot be read"
     changed = sorted(key for key in now_parts if then_parts.get(key) != now_parts[key])
     return f"changed since the clean point: {', '.join(changed)}" if changed else ""
+
+
+def check_foreign_hands(
+    fleet: Fleet, name: str, *, way_out: str = "Delete them with virsh, or: moltfleet molt --discard-snapshots."
+) -> None:
+    """Make sure that nobody made a snapshot, which a change of layers would break (D14). Raises: WrongState."""
+    snapshots = fleet.hypervisor.snapshot_names(name)
+    if snapshots:
+        raise WrongState(
+            f"Clone {name!r} has {len(snapshots)} snapshot(s) of somebody's, which this would break", hint=way_out
+        )
 
 
 @dataclass(slots=True)
@@ -79,10 +90,22 @@ def perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: 
     return empty_trash(fleet, name, clone), reason
 
 
-def journal(fleet: Fleet, name: str, clone: CloneRecord, label: str | None) -> CloneRecord:
-    """Write down what is about to happen, before anything does; ``label`` keeps the old layer under a name."""
+def journal(
+    fleet: Fleet, name: str, clone: CloneRecord, label: str | None, *, drops_source: bool = False
+) -> CloneRecord:
+    """Write down what is about to happen, before anything does.
+
+    ``label`` keeps the old layer under a name; ``drops_source`` neither keeps nor sheds it.
+    """
     target, following = layers.new_overlay_name(fleet, name, clone)
-    pending = Pending(verb=Verb.MOLT, target=target, source=clone.top, started_at=timestamp(fleet.clock), keep=label)
+    pending = Pending(
+        verb=Verb.MOLT,
+        target=target,
+        source=clone.top,
+        started_at=timestamp(fleet.clock),
+        keep=label,
+        drops_source=drops_source,
+    )
     clone = replace(clone, pending=pending, next_number=following)
     fleet.hypervisor.write_record(name, clone)
     record(Effect.MOLT_JOURNALLED, name)
@@ -222,14 +245,16 @@ def _commit(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> Clone
         raise ValueError("no journal entry")
     pending = clone.pending
     old = Layer(volume=pending.source, replaced_at=timestamp(fleet.clock), label=pending.keep)
-    no_longer_needed = (clone.shed.volume,) if clone.shed and not pending.keep else ()
+    is_shed = not pending.keep and not pending.drops_source
+    no_longer_needed = (clone.shed.volume,) if clone.shed and is_shed else ()
+    dropped = (pending.source,) if pending.drops_source else ()
     done = replace(
         clone,
         top=pending.target,
-        shed=clone.shed if pending.keep else old,
+        shed=old if is_shed else clone.shed,
         kept=(*clone.kept, old) if pending.keep else clone.kept,
         clean=replace(clone.clean, failures=0) if warm else clone.clean,
-        trash=(*clone.trash, *pending.leftovers, *no_longer_needed),
+        trash=(*clone.trash, *pending.leftovers, *no_longer_needed, *dropped),
         pending=None,
     )
     fleet.hypervisor.write_record(name, done)
@@ -238,13 +263,20 @@ def _commit(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> Clone
 
 
 def empty_trash(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
-    """Delete what the record says is no longer needed; after *ready*, as deletions wait for each other."""
+    """Delete what the record says is no longer needed; after *ready*, as deletions wait for each other.
+
+    What a shed or kept layer still stands on waits for that one.
+    """
     if not clone.trash:
         return clone
-    left = layers.delete_layers(fleet, name, clone.trash)
+    needed = chains.needed(fleet, clone)
+    due = tuple(volume for volume in clone.trash if volume not in needed)
+    if not due:
+        return clone
+    left = layers.delete_layers(fleet, name, due)
     record(Effect.MOLT_SHED, name)
-    if set(left) != set(clone.trash):
-        clone = replace(clone, trash=left)
+    if set(left) != set(due):
+        clone = replace(clone, trash=tuple(v for v in clone.trash if v in left or v not in due))
         fleet.hypervisor.write_record(name, clone)
     return clone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moltfleet.model.domain import Domain
 from moltfleet.model.errors import Busy, MoltfleetError, NotFound, WrongState
-from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Phase, Record, Verb
+from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Phase, Record, Verb
 from moltfleet.operations import after_molt, clean, layers, molting, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import hours_since
@@ -42,8 +42,7 @@ def _finish_or_take_back(fleet: Fleet, domain: Domain, clone: CloneRecord, verb:
     if verb is Verb.MOLT:
         _repair_molt(fleet, domain, clone)
     elif verb is Verb.UNDO:
-        fleet.progress.say(f"Finishing an interrupted undo of {name!r}")
-        swapping.perform(fleet, name, clone)
+        _repair_swap(fleet, name, clone)
     else:
         _repair_clean(fleet, domain, clone)
 
@@ -55,6 +54,17 @@ def _removal(clone: CloneRecord) -> str:
 def _finish_removal(fleet: Fleet, name: str, clone: CloneRecord) -> None:
     fleet.progress.say(f"Clearing away the interrupted {_removal(clone)} of {name!r}")
     removing.remove_clone(fleet, name, clone)
+
+
+def _repair_swap(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    """Finish it, or leave the clone where it was: a layer that does not boot must not stand in the way of a molt."""
+    fleet.progress.say(f"Finishing an interrupted undo of {name!r}")
+    try:
+        swapping.perform(fleet, name, clone)
+    except MoltfleetError as error:
+        if get_clone(fleet, name)[1].pending is not None:
+            raise
+        fleet.progress.warn(f"The interrupted undo of {name!r} was taken back: {error.brief}")
 
 
 def _repair_molt(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
@@ -93,22 +103,40 @@ def _repair_clean(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
     if clone.pending is None:
         return
     name, target = domain.name, clone.pending.target
-    runs_above = domain.is_active and domain.active_disk == fleet.storage.path_of(target)
-    if clone.top != target and not runs_above:
+    if clone.top != target and not _is_above(fleet, domain, clone.pending):
         fleet.progress.say(f"Taking back an interrupted clean point of {name!r}")
-        molting.roll_back(fleet, name, clone)
+        clean.take_back(fleet, name, clone)
         return
     fleet.progress.say(f"Finishing an interrupted clean point of {name!r}")
     if clone.top != target:
         clone = clean.commit_cold(fleet, name, clone)
     if domain.is_active:
         _wake(fleet, name, clone)
+    elif clean.is_resumable(fleet, clone):
+        _resume(fleet, name, clone)
+        return
     else:
         fleet.hypervisor.start(name)
         with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
             pass
     layers.check_live_chain(fleet, name, clone, clone.top)
     clean.finish(fleet, name, clone)
+
+
+def _is_above(fleet: Fleet, domain: Domain, pending: Pending) -> bool:
+    """Whether the guest went over to the new layer, so that the old one is frozen."""
+    target = fleet.storage.path_of(pending.target)
+    if domain.is_active:
+        return domain.active_disk == target
+    return domain.inactive_disk == target and not clean.is_unused(fleet, pending)
+
+
+def _resume(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    try:
+        clean.resume(fleet, name, clone)
+    except MoltfleetError as error:
+        fleet.progress.warn(f"Clone {name!r} gets a cold clean point: {error.brief}")
+        clean.go_on_cold(fleet, name, get_clone(fleet, name)[1], error.brief)
 
 
 def _wake(fleet: Fleet, name: str, clone: CloneRecord) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from moltfleet.model.effects import Effect, record
+from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.records import CloneRecord, Layer, Pending, Verb
 from moltfleet.operations import layers, molting
 from moltfleet.operations.clones import find_endpoint
@@ -14,7 +15,8 @@ from moltfleet.operations.ready import Guest, ready
 
 
 def journal(fleet: Fleet, name: str, clone: CloneRecord, shed: Layer) -> CloneRecord:
-    """Write down that the clone goes back to ``shed``, or to a kept layer."""
+    """Write down that the clone goes back to ``shed``, or to a kept layer. Raises: WrongState (D14)."""
+    molting.check_foreign_hands(fleet, name)
     pending = Pending(verb=Verb.UNDO, target=shed.volume, source=clone.top, started_at=timestamp(fleet.clock))
     clone = replace(clone, pending=pending)
     fleet.hypervisor.write_record(name, clone)
@@ -23,10 +25,25 @@ def journal(fleet: Fleet, name: str, clone: CloneRecord, shed: Layer) -> CloneRe
 
 
 def perform(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
-    """Do, or do again, everything after the journal entry: each step may already have happened."""
+    """Do, or do again, everything after the journal entry: each step may already have happened.
+
+    A layer that does not come up is not gone back to: the clone is left off on the one that it had.
+    """
     if clone.pending is None:
         raise ValueError("no journal entry")
     pending = clone.pending
+    try:
+        _boot(fleet, name, clone, pending)
+    except MoltfleetError:
+        _take_back(fleet, name, clone, pending)
+        raise
+    clone = _commit(clone, pending, now=timestamp(fleet.clock))
+    fleet.hypervisor.write_record(name, clone)
+    record(Effect.UNDO_RECORDED, name)
+    return molting.empty_trash(fleet, name, clone)
+
+
+def _boot(fleet: Fleet, name: str, clone: CloneRecord, pending: Pending) -> None:
     fleet.hypervisor.destroy(name)
     record(Effect.UNDO_DESTROYED, name)
     fleet.hypervisor.set_disk(name, pending.target)
@@ -36,10 +53,15 @@ def perform(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     layers.check_live_chain(fleet, name, clone, pending.target)
     with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
         pass
-    clone = _commit(clone, pending, now=timestamp(fleet.clock))
-    fleet.hypervisor.write_record(name, clone)
-    record(Effect.UNDO_RECORDED, name)
-    return molting.empty_trash(fleet, name, clone)
+
+
+def _take_back(fleet: Fleet, name: str, clone: CloneRecord, pending: Pending) -> None:
+    fleet.hypervisor.destroy(name)
+    fleet.hypervisor.set_disk(name, pending.source)
+    fleet.hypervisor.write_record(name, replace(clone, pending=None))
+    fleet.progress.warn(
+        f"Clone {name!r} is left off, on the layer that it had", hint=f"Start it: moltfleet start {name}"
+    )
 
 
 def _commit(clone: CloneRecord, pending: Pending, *, now: str) -> CloneRecord:

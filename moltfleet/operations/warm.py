@@ -51,12 +51,10 @@ def _take_now(fleet: Fleet, name: str) -> str:
     _require_clean(name, clone)
     if not domain.is_active:
         raise WrongState(f"Clone {name!r} is not running", hint=f"Start it: moltfleet start {name}")
-    clone = clean.take(fleet, name, clone, warm=True)
-    if clone.shed is not None:
-        # Undo would go behind the new clean point.
-        clone = replace(clone, shed=None, trash=(*clone.trash, clone.shed.volume))
-        fleet.hypervisor.write_record(name, clone)
-        molting.empty_trash(fleet, name, clone)
+    molting.check_foreign_hands(fleet, name)
+    if domain.active_disk != fleet.storage.path_of(clone.top):
+        raise WrongState(f"Clone {name!r} runs on a layer that is not its own", details=domain.active_disk)
+    clone = clean.take(fleet, name, clone, warm=True, or_cold=False)
     return "warmed" if clone.clean and clone.clean.ram else "cooled"
 
 
@@ -66,12 +64,13 @@ def _make_anew(fleet: Fleet, name: str) -> str:
     point = _require_clean(name, clone)
     if not molting.cold_reason(fleet, name, point):
         return "unchanged"
+    molting.check_foreign_hands(fleet, name)
     layers.check_frozen(fleet, name, point)
     clone = _drop_ram(fleet, name, clone, point)
     watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
     clone = molting.journal(fleet, name, clone, None)
     clone, _ = molting.perform(fleet, name, clone, reason="to be warmed", watch=watch)
-    clone = clean.take(fleet, name, clone, warm=True, booted=True)
+    clone = clean.take(fleet, name, clone, warm=True, booted=True, or_cold=False)
     return "warmed" if clone.clean and clone.clean.ram else "cooled"
 
 
