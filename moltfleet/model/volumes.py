@@ -1,4 +1,7 @@
-"""Names of the volumes in our pool. A volume's role is read from a record, never guessed from its name."""
+"""Names of the volumes in our pool. A volume's role is read from a record, never guessed from its name.
+
+Only caches (uploaded images, first stages) have no record, but a marker beside them.
+"""
 
 from __future__ import annotations
 
@@ -97,6 +100,17 @@ def stage_volume(digest: str) -> str:
 def marker_volume(volume: str) -> str:
     """Name the small volume whose presence and content say that ``volume`` is complete."""
     return f"{volume}.json"
+
+
+def is_image_volume(name: str) -> bool:
+    """Whether :func:`image_volume` gives such names: uploaded images are caches, and stand in no record."""
+    return re.fullmatch(r"image\.[0-9a-f]{16}\.qcow2", name) is not None
+
+
+def marked_volume(name: str) -> str | None:
+    """Name the image or stage that a marker of this name speaks of; None when it is no such name."""
+    match = re.fullmatch(r"((?:image|stage)\.[0-9a-f]{16}\.qcow2)\.json", name)
+    return None if match is None else match[1]
 
 
 def next_overlay_number(clone: str, volumes: Iterable[str], *, at_least: int) -> int:

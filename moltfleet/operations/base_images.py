@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import InUse, InvalidInput, WrongState
+from moltfleet.model.errors import Busy, InUse, InvalidInput, WrongState
 from moltfleet.model.ports import SourceImage
 from moltfleet.model.size import Size
-from moltfleet.model.volumes import image_volume, marker_volume
+from moltfleet.model.volumes import image_volume, is_image_volume, marked_volume, marker_volume
 from moltfleet.operations.fleet import Fleet
 
 _VOLUME_PREFIX = "volume:"
@@ -41,6 +42,28 @@ def ensure(fleet: Fleet, source: str, *, sha256: str | None) -> BaseImage:
             _upload(fleet, name, image)
     volume = fleet.storage.get(name)
     return BaseImage(name, image.sha256, volume.capacity, image.origin, image.verified_by)
+
+
+def clear_leftovers(fleet: Fleet, *, spared: str) -> None:
+    """Delete what interrupted uploads left: images without a valid marker, markers without their volume.
+
+    ``spared`` is the source of the build at hand, which may name a volume. What is in use, or is being uploaded right
+    now, stays.
+    """
+    names = {volume.name for volume in fleet.storage.volumes()}
+    images = {name for name in names if is_image_volume(name)}
+    orphans = {marked for name in names if (marked := marked_volume(name)) and marked not in names}
+    for name in sorted((images | orphans) - {spared.removeprefix(_VOLUME_PREFIX)}):
+        with suppress(Busy, InUse), fleet.locks.hold(name, verb="clear"):
+            if read_marker(fleet, name) is None:
+                _clear(fleet, name)
+
+
+def _clear(fleet: Fleet, name: str) -> None:
+    # The marker last: it alone would tell that the rest of a volume is still to go.
+    gone = [volume for volume in (name, marker_volume(name)) if fleet.storage.delete(volume)]
+    if gone:
+        fleet.progress.say(f"Cleared away what an interrupted upload left: {', '.join(gone)}")
 
 
 def check_fits(base: BaseImage, disk: Size) -> None:

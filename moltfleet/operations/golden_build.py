@@ -108,6 +108,7 @@ def build(fleet: Fleet, request: BuildRequest) -> GoldenView:
     repair.sweep(fleet)
     with fleet.locks.hold(request.name, verb="build"):
         plan = make_plan(fleet, request)
+        base_images.clear_leftovers(fleet, spared=request.image)
         base = base_images.ensure(fleet, request.image, sha256=request.sha256)
         base_images.check_fits(base, plan.disk)
         scratch = build_domain(request.name)
