@@ -331,7 +331,9 @@ def test_a_call_that_fails_anywhere_leaves_what_the_next_command_makes_sound(nam
         check_after(run(SCENARIOS[name], process), SCENARIOS[name])
 
 
-@pytest.mark.parametrize("name", ["molt", "undo", "delete", "first start", "create", "golden delete"])
+@pytest.mark.parametrize(
+    "name", ["molt", "undo", "delete", "first start", "create", "golden delete", "kept delete", "warm", "warm from now"]
+)
 def test_a_repair_that_is_killed_itself_is_finished_by_the_one_after_it(name: str) -> None:
     for number in range(1, len(uninterrupted(name).changes) + 1):
         changes = 0
