@@ -73,6 +73,12 @@ class Busy(WrongState):
     code = "busy"
 
 
+class AlreadyRunning(WrongState):
+    """Somebody else has started the domain that was to be started or restored."""
+
+    code = "already-running"
+
+
 class InUse(WrongState):
     """Something else stands on the thing that was to go."""
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import MoltfleetError, NoCapacity, NoSpace, WrongState
+from moltfleet.model.errors import AlreadyRunning, MoltfleetError, NoCapacity, NoSpace, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
 from moltfleet.operations import after_molt, chains, layers
 from moltfleet.operations.clones import find_endpoint, get_clone
@@ -20,6 +20,8 @@ from moltfleet.operations.ready import Guest, await_banner, ready
 
 # A clean point whose RAM failed to come back this often in a row is not tried again (DESIGN D6).
 _FAILURES_UNTIL_SUSPECT = 2
+# How often somebody may get in between destroy and start before the molt gives up.
+_MOST_DISTURBANCES = 5
 
 
 def cold_reason(fleet: Fleet, name: str, clean: CleanPoint) -> str:
@@ -72,7 +74,7 @@ def perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: 
     with fleet.progress.step(f"Molting {name}") as step:
         if not reason:
             try:
-                clone = _attempt(fleet, name, clone, warm=True, watch=watch)
+                clone = _attempt_undisturbed(fleet, name, clone, warm=True, watch=watch)
             except NoCapacity:
                 # Booting would need the same room, and the RAM image is not at fault.
                 raise
@@ -84,7 +86,7 @@ def perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: 
                 clone = journal_again(fleet, name, _note_failure(clone))
         if reason:
             step.detail("booting")
-            clone = _attempt(fleet, name, clone, warm=False, watch=watch)
+            clone = _attempt_undisturbed(fleet, name, clone, warm=False, watch=watch)
         clone = _commit(fleet, name, clone, warm=not reason)
     watch.lap("ready")
     return empty_trash(fleet, name, clone), reason
@@ -122,6 +124,18 @@ def journal_again(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     fleet.hypervisor.write_record(name, clone)
     record(Effect.MOLT_JOURNALLED, name)
     return clone
+
+
+def _attempt_undisturbed(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, watch: Stopwatch) -> CloneRecord:
+    """Attempt it again, on a fresh overlay each time, when somebody starts the domain in between."""
+    for _ in range(_MOST_DISTURBANCES):
+        try:
+            return _attempt(fleet, name, clone, warm=warm, watch=watch)
+        except AlreadyRunning:
+            fleet.progress.say(f"Somebody started {name!r} in the middle of its molt: once more")
+            _, clone = get_clone(fleet, name)
+            clone = journal_again(fleet, name, clone)
+    return _attempt(fleet, name, clone, warm=warm, watch=watch)
 
 
 def _attempt(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, watch: Stopwatch) -> CloneRecord:

@@ -21,6 +21,7 @@ from moltfleet.model.domain import (
 )
 from moltfleet.model.errors import (
     AlreadyExists,
+    AlreadyRunning,
     DeadlinePassed,
     GuestUnreachable,
     NotFound,
@@ -256,7 +257,7 @@ class FakeHypervisor:
     def _startable(self, name: str) -> Machine:
         machine = self._machine(name)
         if machine.running:
-            raise WrongState(f"libvirt failed to start {name}: domain is already active")
+            raise AlreadyRunning(f"libvirt failed to start {name}: domain is already active")
         return machine
 
     def _open(self, machine: Machine, top: str) -> tuple[str, ...]:

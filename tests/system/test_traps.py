@@ -75,12 +75,12 @@ def test_somebodys_internal_snapshot_stops_a_molt_unless_discarded(alice: User, 
 
 
 def test_a_frozen_layer_that_was_written_is_not_molted_onto(alice: User, crab: str) -> None:
-    alice.shell(crab, "dd if=/dev/urandom of=~/dirt bs=1M count=3 && sync")
+    alice.shell(crab, "dd if=/dev/urandom of=/home/agent/dirt bs=1M count=3 && sync")
     alice.lab.virsh("blockcommit", crab, "vda", "--active", "--pivot", "--shallow", "--wait")
     refused = alice.run("molt", crab, "--yes", code=4)
     assert "void" in refused.stderr
     assert "clean.qcow2" in refused.stderr
-    assert alice.shell(crab, "test -e ~/dirt && echo still there") == "still there"
+    assert alice.shell(crab, "test -e /home/agent/dirt && echo still there") == "still there"
 
 
 def test_a_definition_edited_behind_our_back_means_a_cold_molt_with_the_edit(alice: User, crab: str) -> None:
@@ -254,5 +254,6 @@ WRITER = (
 )
 TORN = (
     "cd /var/tmp/writer; for f in file.*; do "
-    '[ "$(head -n -1 $f | sha256sum)" = "$(tail -n 1 $f)" ] || echo torn $f; done; ls | grep -c file'
+    'cat $f > ~/seen; [ "$(head -n -1 ~/seen | sha256sum)" = "$(tail -n 1 ~/seen)" ] || echo torn $f; done; '
+    "ls | grep -c file"
 )

@@ -6,6 +6,7 @@ import libvirt
 
 from moltfleet.model.errors import (
     AlreadyExists,
+    AlreadyRunning,
     DeadlinePassed,
     GuestUnreachable,
     HostUnavailable,
@@ -19,6 +20,7 @@ from moltfleet.model.errors import (
 )
 
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "not enough free space")
+_RUNNING = ("is already active", "is already running")
 _NO_MEMORY = ("cannot set up guest memory", "Cannot allocate memory")
 
 
@@ -46,6 +48,8 @@ def _kind(code: int, said: str) -> type[MoltfleetError]:
     # Defining a domain under a taken name is the general "operation failed" (measured on 9.0).
     if code == libvirt.VIR_ERR_OPERATION_FAILED and "already exists" in said:
         return AlreadyExists
+    if code == libvirt.VIR_ERR_OPERATION_INVALID and any(text in said for text in _RUNNING):
+        return AlreadyRunning
     return _BY_CODE.get(code, ToolFailed)
 
 
