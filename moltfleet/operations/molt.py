@@ -9,7 +9,7 @@ from moltfleet.model.names import check_name
 from moltfleet.model.records import CleanPoint, CloneRecord, Phase
 from moltfleet.model.requests import MoltRequest
 from moltfleet.model.results import MoltResult, MoltSeconds
-from moltfleet.operations import layers, molting, repair
+from moltfleet.operations import foreign, layers, molting, repair
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
@@ -57,8 +57,11 @@ def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:
     started = fleet.clock.monotonic()
     _, clone = get_clone(fleet, name)
     clean = _require_clean(name, clone)
-    _check_foreign_hands(fleet, name, request)
     layers.check_frozen(fleet, name, clean)
+    if request.discard_snapshots:
+        clone = foreign.discard(fleet, name)
+    else:
+        foreign.check_untouched(fleet, name, way_out="--discard-snapshots drops them.")
     reason = "asked for" if request.cold else molting.cold_reason(fleet, name, clean)
     label = _label(fleet, clone, request)
     watch = molting.Stopwatch(fleet, started)
@@ -74,13 +77,6 @@ def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:
             f"Clone {name!r} has no clean point", hint=f"Its first start takes one: moltfleet start {name}"
         )
     return clone.clean
-
-
-def _check_foreign_hands(fleet: Fleet, name: str, request: MoltRequest) -> None:
-    if not request.discard_snapshots:
-        molting.check_foreign_hands(fleet, name, way_out="--discard-snapshots drops them.")
-    elif fleet.hypervisor.snapshot_names(name):
-        fleet.hypervisor.discard_snapshots(name)
 
 
 def _label(fleet: Fleet, clone: CloneRecord, request: MoltRequest) -> str | None:

@@ -43,17 +43,6 @@ def stale_reason(clean: CleanPoint, now: str) -> str:
     return f"changed since the clean point: {', '.join(changed)}" if changed else ""
 
 
-def check_foreign_hands(
-    fleet: Fleet, name: str, *, way_out: str = "Delete them with virsh, or: moltfleet molt --discard-snapshots."
-) -> None:
-    """Make sure that nobody made a snapshot, which a change of layers would break (D14). Raises: WrongState."""
-    snapshots = fleet.hypervisor.snapshot_names(name)
-    if snapshots:
-        raise WrongState(
-            f"Clone {name!r} has {len(snapshots)} snapshot(s) of somebody's, which this would break", hint=way_out
-        )
-
-
 @dataclass(slots=True)
 class Stopwatch:
     """Seconds of each phase, added up over attempts."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.requests import StopRequest
 from moltfleet.model.results import ActResult
-from moltfleet.operations import repair
-from moltfleet.operations.clones import clone_names
+from moltfleet.operations import foreign, repair
+from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
 from moltfleet.operations.start import start_one
@@ -23,6 +23,8 @@ def restart(fleet: Fleet, patterns: Sequence[str], request: StopRequest) -> tupl
         try:
             with fleet.locks.hold(name, verb="restart"):
                 repair.repair_clone(fleet, name)
+                # Before it is stopped: what cannot be started again is to run on.
+                foreign.check_startable(fleet, *get_clone(fleet, name))
                 stop_one(fleet, name, request)
                 start_one(fleet, name)
         except MoltfleetError as error:

@@ -8,7 +8,7 @@ from moltfleet.model.domain import DomainState
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import CloneRecord, Phase
 from moltfleet.model.results import ActResult
-from moltfleet.operations import first_boot, layers, repair
+from moltfleet.operations import first_boot, foreign, layers, repair
 from moltfleet.operations.clones import clone_names, find_endpoint, get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
@@ -44,6 +44,7 @@ def start_one(fleet: Fleet, name: str) -> str:
         return "started"
     if domain.is_active:
         return "unchanged"
+    foreign.check_startable(fleet, domain, clone)
     _boot(fleet, name, clone)
     return "started"
 

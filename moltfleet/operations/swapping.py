@@ -7,7 +7,7 @@ from dataclasses import replace
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.records import CloneRecord, Layer, Pending, Verb
-from moltfleet.operations import layers, molting
+from moltfleet.operations import foreign, layers, molting
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
@@ -16,7 +16,7 @@ from moltfleet.operations.ready import Guest, ready
 
 def journal(fleet: Fleet, name: str, clone: CloneRecord, shed: Layer) -> CloneRecord:
     """Write down that the clone goes back to ``shed``, or to a kept layer. Raises: WrongState (D14)."""
-    molting.check_foreign_hands(fleet, name)
+    foreign.check_untouched(fleet, name)
     pending = Pending(verb=Verb.UNDO, target=shed.volume, source=clone.top, started_at=timestamp(fleet.clock))
     clone = replace(clone, pending=pending)
     fleet.hypervisor.write_record(name, clone)

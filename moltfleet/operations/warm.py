@@ -8,7 +8,7 @@ from dataclasses import replace
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord
 from moltfleet.model.results import ActResult
-from moltfleet.operations import clean, layers, molting, repair
+from moltfleet.operations import clean, foreign, layers, molting, repair
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
@@ -51,9 +51,7 @@ def _take_now(fleet: Fleet, name: str) -> str:
     _require_clean(name, clone)
     if not domain.is_active:
         raise WrongState(f"Clone {name!r} is not running", hint=f"Start it: moltfleet start {name}")
-    molting.check_foreign_hands(fleet, name)
-    if domain.active_disk != fleet.storage.path_of(clone.top):
-        raise WrongState(f"Clone {name!r} runs on a layer that is not its own", details=domain.active_disk)
+    foreign.check_untouched(fleet, name)
     clone = clean.take(fleet, name, clone, warm=True, or_cold=False)
     return "warmed" if clone.clean and clone.clean.ram else "cooled"
 
@@ -64,7 +62,7 @@ def _make_anew(fleet: Fleet, name: str) -> str:
     point = _require_clean(name, clone)
     if not molting.cold_reason(fleet, name, point):
         return "unchanged"
-    molting.check_foreign_hands(fleet, name)
+    foreign.check_untouched(fleet, name)
     layers.check_frozen(fleet, name, point)
     clone = _drop_ram(fleet, name, clone, point)
     watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
