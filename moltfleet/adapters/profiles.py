@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moltfleet.adapters.resources import find_directory
@@ -62,6 +61,8 @@ class ProfileFiles:
 
 
 def _read_index(path: Path) -> _Index:
+    import yaml
+
     try:
         return _Index.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:

@@ -9,9 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-import yaml
-
-from moltfleet.adapters.userdata import clone_user_data, golden_user_data
 from moltfleet.model.ports import SeedSpec
 
 _LABEL = "cidata"
@@ -30,6 +27,8 @@ class NoCloudSeeds:
 
     def build(self, spec: SeedSpec) -> bytes:
         """Return an ISO 9660 image labelled ``cidata`` with Joliet and Rock Ridge names."""
+        from moltfleet.adapters.userdata import clone_user_data, golden_user_data
+
         compose = clone_user_data if spec.is_clone else golden_user_data
         return _image(
             {
@@ -60,6 +59,8 @@ def network_config(spec: SeedSpec) -> bytes:
 
 
 def _yaml(content: dict[str, object]) -> bytes:
+    import yaml
+
     return yaml.safe_dump(content, sort_keys=False).encode()
 
 

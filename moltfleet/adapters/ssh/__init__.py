@@ -1,6 +1,5 @@
 """SSH into guests: the ``Guests`` port. The only importer of paramiko."""
 
-from moltfleet.adapters.ssh.login import SshGuests
-from moltfleet.adapters.ssh.session import SshSession
+from moltfleet.adapters.ssh.guests import SshGuests
 
-__all__ = ["SshGuests", "SshSession"]
+__all__ = ["SshGuests"]

@@ -9,14 +9,13 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
 
 from moltfleet.adapters.ssh import faults
-from moltfleet.adapters.ssh.banner import read_banner
 from moltfleet.adapters.ssh.session import SshSession
 from moltfleet.adapters.ssh.transport import BoundedSocket, GuestTransport
 from moltfleet.model.domain import Endpoint
@@ -29,27 +28,17 @@ UNACKNOWLEDGED_S = 60
 KEEPALIVE_S = 15
 
 
-class SshGuests:
-    """The ``Guests`` port. ``private_key`` returns the fleet key's file and is asked at each login (it may make it)."""
-
-    def __init__(self, private_key: Callable[[], Path]) -> None:
-        self._private_key = private_key
-        # paramiko logs every refused login with a traceback; what matters of it becomes an error's details.
-        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-
-    def banner(self, endpoint: Endpoint, *, timeout_s: float) -> str | None:
-        """See the port."""
-        return read_banner(endpoint.host, endpoint.port, timeout_s=timeout_s)
-
-    @contextlib.contextmanager
-    def login(self, endpoint: Endpoint, *, timeout_s: float) -> Iterator[SshSession]:
-        """See the port."""
-        attempt = _Attempt(endpoint, self._private_key(), timeout_s, time.monotonic() + timeout_s)
-        session = SshSession(attempt.connect(), endpoint.name)
-        try:
-            yield session
-        finally:
-            session.close()
+@contextlib.contextmanager
+def login(endpoint: Endpoint, key_path: Path, *, timeout_s: float) -> Iterator[SshSession]:
+    """Log in to ``endpoint`` with the key at ``key_path``; see the port."""
+    # paramiko logs every refused login with a traceback; what matters of it becomes an error's details.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    attempt = _Attempt(endpoint, key_path, timeout_s, time.monotonic() + timeout_s)
+    session = SshSession(attempt.connect(), endpoint.name)
+    try:
+        yield session
+    finally:
+        session.close()
 
 
 @dataclass(frozen=True, slots=True)

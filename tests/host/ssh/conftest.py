@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from moltfleet.adapters.ssh import SshGuests, SshSession
+from moltfleet.adapters.ssh import SshGuests
+from moltfleet.adapters.ssh.session import SshSession
 from moltfleet.model.domain import Endpoint
 
 _CONFIG = """

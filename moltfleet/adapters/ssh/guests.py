@@ -1,0 +1,28 @@
+"""The ``Guests`` port; paramiko is imported at the first login, as a warm molt reads nothing but a banner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from moltfleet.adapters.ssh.banner import read_banner
+from moltfleet.model.domain import Endpoint
+from moltfleet.model.ports import GuestSession
+
+
+class SshGuests:
+    """The ``Guests`` port. ``private_key`` returns the fleet key's file and is asked at each login (it may make it)."""
+
+    def __init__(self, private_key: Callable[[], Path]) -> None:
+        self._private_key = private_key
+
+    def banner(self, endpoint: Endpoint, *, timeout_s: float) -> str | None:
+        """See the port."""
+        return read_banner(endpoint.host, endpoint.port, timeout_s=timeout_s)
+
+    def login(self, endpoint: Endpoint, *, timeout_s: float) -> AbstractContextManager[GuestSession]:
+        """See the port."""
+        from moltfleet.adapters.ssh.login import login
+
+        return login(endpoint, self._private_key(), timeout_s=timeout_s)
