@@ -16,6 +16,7 @@ from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import timeouts, timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
+from moltfleet.operations.parallel import each
 from moltfleet.operations.ready import Guest, await_banner, ready
 
 # A clean point whose RAM failed to come back this often in a row is not tried again (DESIGN D6).
@@ -197,13 +198,17 @@ def drop_shed(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
 
 
 def _prove_warm(fleet: Fleet, name: str, clone: CloneRecord) -> None:
-    """After-molt work, then readiness from outside: the agent's word alone would not do."""
-    after_molt.run(fleet, name, clone)
+    """After-molt work, and readiness from outside at the same time: the agent's word alone would not do."""
     endpoint = find_endpoint(fleet, name, clone)
     if endpoint is None:
         raise WrongState(f"Clone {name!r} has no address after its molt")
-    with fleet.progress.step(f"Reaching {name}") as step:
-        await_banner(fleet, name, endpoint, step, timeout_s=timeouts(fleet).login)
+
+    def reach() -> None:
+        with fleet.progress.step(f"Reaching {name}") as step:
+            await_banner(fleet, name, endpoint, step, timeout_s=timeouts(fleet).login)
+
+    acts = {"after-molt": lambda: after_molt.run(fleet, name, clone), "reach": reach}
+    each(tuple(acts), lambda act: acts[act](), jobs=len(acts))
 
 
 def adopt(fleet: Fleet, name: str, clone: CloneRecord) -> bool:
