@@ -25,13 +25,15 @@ stop_timers() {
 }
 
 # A program that runs already need not be started after the restore, where that takes 0.2 s on an emulated CPU: this one
-# waits for the seed, passes it on as after-molt.sh would, and says how that went.
+# waits for the seed, passes it on as after-molt.sh would, and says how that went. The guest that goes on without a
+# restore does not keep it for long.
 await_seed() {
     command -v perl >/dev/null && command -v mkfifo >/dev/null || return 1
     rm -f "$run/seed" "$run/seeded" && mkfifo -m 0600 "$run/seed" "$run/seeded" || return 1
     # shellcheck disable=SC2016 # the dollars are perl's
     perl -e '
         my ($urandom, $asked, $answered) = @ARGV;
+        alarm 300;
         open(my $in, "<", $asked) or die;
         my $seed = pack("H*", <$in> =~ s/\s+//r);
         my $done = open(my $pool, "+<", $urandom) && length $seed >= 32
