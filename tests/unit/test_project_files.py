@@ -1,0 +1,127 @@
+"""The project's face keeps its word: README's commands exist, links lead somewhere, CONTRIBUTING knows every room."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from moltfleet.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("cloud-init/*.md")])
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+ROOMS = ("cli", "operations", "model", "adapters", "adapters/libvirt", "adapters/ssh")
+
+
+def fenced(text: str) -> str:
+    """What stands between fences, block after block."""
+    return "\n".join(re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+def without_fences(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    """The command lines of fenced blocks that call moltfleet, with or without a prompt."""
+    return re.findall(r"^(?:\$ )?(?:sudo )?(moltfleet .*?)(?:  .*)?$", fenced(text), re.MULTILINE)
+
+
+def find_problem(line: str) -> str | None:
+    """What in a command line the program would not know: a command, or an option of it."""
+    words = shlex.split(line.partition(" | ")[0])[1:]
+    words = words[: words.index("--")] if "--" in words else words
+    command: click.Command = app
+    context = click.Context(app)
+    for word in words:
+        if word.startswith("-"):
+            if word.partition("=")[0] not in known_options(command):
+                return f"{line}: no option {word}"
+        elif isinstance(command, click.Group):
+            found = command.get_command(context, word)
+            if found is None:
+                return f"{line}: no command {word}"
+            command = found
+    return None
+
+
+def known_options(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", without_fences(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(page: Path) -> Iterator[str]:
+    yield from re.findall(r"\]\(([^)\s]+)\)", without_fences(page.read_text()))
+
+
+def test_the_readme_has_commands_to_check() -> None:
+    assert len(commands(README)) >= 8
+
+
+@pytest.mark.parametrize("line", commands(README))
+def test_a_command_of_the_readme_exists(line: str) -> None:
+    assert find_problem(line) is None
+
+
+@pytest.mark.parametrize("line", ["moltfleet hatch x", "moltfleet molt x --lukewarm", "moltfleet golden bake x"])
+def test_a_command_that_does_not_exist_is_found_out(line: str) -> None:
+    assert find_problem(line) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in links(page):
+        if re.match(r"(https?|mailto):", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("script", sorted(set(re.findall(r"\bscripts/[a-z-]+", README + CONTRIBUTING))))
+def test_a_script_that_is_spoken_of_is_there(script: str) -> None:
+    assert (ROOT / script).exists()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_contributing_knows_each_room(room: str) -> None:
+    assert f"| `moltfleet/{room}/` |" in CONTRIBUTING
+
+
+def test_contributing_knows_each_module_and_no_other() -> None:
+    package = ROOT / "moltfleet"
+    paths = {str(path.relative_to(package)).removesuffix("__init__.py") for path in package.rglob("*.py")}
+    table = CONTRIBUTING.partition("### Modules")[2]
+    told = set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
+    assert told == {path or "moltfleet/" for path in paths}, "run scripts/gen-docs"
+
+
+def test_every_design_record_is_listed() -> None:
+    records = {path.name for path in (ROOT / "docs/adr").glob("0*.md")}
+    assert records == set(links(ROOT / "docs/adr/README.md"))
+
+
+def test_no_design_record_is_longer_than_a_page() -> None:
+    long = [path.name for path in (ROOT / "docs/adr").glob("0*.md") if len(path.read_text().splitlines()) > 60]
+    assert long == []
+
+
+@pytest.mark.parametrize("program", [".ci/run", "scripts/test", "scripts/quickstart", "scripts/lab"])
+def test_a_program_can_be_run(program: str) -> None:
+    path = ROOT / program
+    assert path.stat().st_mode & 0o111
+    assert path.read_text().startswith("#!")
