@@ -45,7 +45,12 @@ def timeouts(fleet: Fleet) -> Timeouts:
 
 def hours_since(clock: Clock, moment: str) -> float:
     """Hours that have passed since a :func:`timestamp`."""
-    return (clock.now() - datetime.datetime.fromisoformat(moment).timestamp()) / 3600
+    return (clock.now() - epoch(moment)) / 3600
+
+
+def epoch(moment: str) -> float:
+    """A :func:`timestamp` as seconds since the epoch."""
+    return datetime.datetime.fromisoformat(moment).timestamp()
 
 
 def timestamp(clock: Clock) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moltfleet.model.errors import InvalidInput, MoltfleetError, WrongState
 from moltfleet.model.names import check_name
-from moltfleet.model.records import CleanPoint, CloneRecord, Phase
+from moltfleet.model.records import CleanPoint, CloneRecord, Phase, Verb
 from moltfleet.model.requests import MoltRequest
 from moltfleet.model.results import MoltResult, MoltSeconds
 from moltfleet.operations import foreign, layers, molting, repair
@@ -42,7 +42,7 @@ def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[M
         started = fleet.clock.monotonic()
         try:
             with fleet.locks.hold(name, verb="molt", wait_s=request.wait_s):
-                repair.repair_clone(fleet, name)
+                repair.repair_clone(fleet, name, for_molt=True)
                 return molt_one(fleet, name, request)
         except MoltfleetError as error:
             seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
@@ -53,7 +53,10 @@ def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[M
 
 
 def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:
-    """Molt one clone whose lock the caller holds. Raises: WrongState, and whatever the cold way fails with."""
+    """Molt one clone whose lock the caller holds; an interrupted molt of it is gone on with.
+
+    Raises: WrongState, and whatever the cold way fails with.
+    """
     started = fleet.clock.monotonic()
     _, clone = get_clone(fleet, name)
     clean = _require_clean(name, clone)
@@ -65,10 +68,12 @@ def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:
     reason = "asked for" if request.cold else molting.cold_reason(fleet, name, clean)
     label = _label(fleet, clone, request)
     watch = molting.Stopwatch(fleet, started)
-    clone = molting.journal(fleet, name, clone, label)
+    is_open = clone.pending is not None and clone.pending.verb is Verb.MOLT
+    clone = (molting.take_over if is_open else molting.journal)(fleet, name, clone, label)
+    kept = clone.pending.keep if clone.pending else None
     clone, reason = molting.perform(fleet, name, clone, reason=reason, watch=watch)
     seconds = MoltSeconds(total=fleet.clock.monotonic() - started, **watch.phases)
-    return MoltResult(name, "molted", "cold" if reason else "warm", reason, label, seconds)
+    return MoltResult(name, "molted", "cold" if reason else "warm", reason, kept, seconds)
 
 
 def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:
@@ -82,7 +87,7 @@ def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:
 def _label(fleet: Fleet, clone: CloneRecord, request: MoltRequest) -> str | None:
     if request.keep is None:
         return None
-    label = request.keep or timestamp(fleet.clock).lower().replace(":", "")
+    label = request.keep or molting.label_of(timestamp(fleet.clock))
     if label in {layer.label for layer in clone.kept}:
         raise InvalidInput(f"A kept layer is already called {label!r}", hint="Choose another label.")
     return label

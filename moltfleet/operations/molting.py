@@ -6,6 +6,7 @@ Shared by the command and by the repair of an interrupted one. The caller holds 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from moltfleet.model.effects import Effect, record
@@ -13,7 +14,7 @@ from moltfleet.model.errors import AlreadyRunning, MoltfleetError, NoCapacity, N
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
 from moltfleet.operations import after_molt, chains, layers
 from moltfleet.operations.clones import find_endpoint, get_clone
-from moltfleet.operations.deadlines import timeouts, timestamp
+from moltfleet.operations.deadlines import epoch, timeouts, timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.parallel import each
@@ -21,6 +22,8 @@ from moltfleet.operations.ready import Guest, await_banner, ready
 
 # A clean point whose RAM failed to come back this often in a row is not tried again (DESIGN D6).
 _FAILURES_UNTIL_SUSPECT = 2
+# A layer that is written to for longer than this after its act began was not only booted or restored on.
+_AT_WORK_AFTER_S = 60.0
 # How often somebody may get in between destroy and start before the molt gives up.
 _MOST_DISTURBANCES = 5
 
@@ -61,6 +64,23 @@ class Stopwatch:
 
 def perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: Stopwatch) -> tuple[CloneRecord, str]:
     """Do everything after the journal entry; returns the committed record and why it was cold, empty when warm."""
+    try:
+        return _perform(fleet, name, clone, reason=reason, watch=watch)
+    except MoltfleetError:
+        _note_end(fleet, name)
+        raise
+
+
+def _note_end(fleet: Fleet, name: str) -> None:
+    """Date the journal anew after a failure: what is written to the new layer from here on is somebody's work."""
+    with suppress(MoltfleetError):
+        _, clone = get_clone(fleet, name)
+        if clone.pending is not None:
+            pending = replace(clone.pending, started_at=timestamp(fleet.clock))
+            fleet.hypervisor.write_record(name, replace(clone, pending=pending))
+
+
+def _perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: Stopwatch) -> tuple[CloneRecord, str]:
     with fleet.progress.step(f"Molting {name}") as step:
         if not reason:
             try:
@@ -109,11 +129,58 @@ def journal_again(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     if clone.pending is None:
         raise ValueError("no journal entry")
     target, following = layers.new_overlay_name(fleet, name, clone)
-    leftovers = (*clone.pending.leftovers, clone.pending.target)
-    clone = replace(clone, pending=replace(clone.pending, target=target, leftovers=leftovers), next_number=following)
+    pending = replace(
+        clone.pending,
+        target=target,
+        leftovers=(*clone.pending.leftovers, *_unless_kept(clone, clone.pending.target)),
+        started_at=timestamp(fleet.clock),
+    )
+    clone = replace(clone, pending=pending, next_number=following)
     fleet.hypervisor.write_record(name, clone)
     record(Effect.MOLT_JOURNALLED, name)
     return clone
+
+
+def take_over(fleet: Fleet, name: str, clone: CloneRecord, label: str | None) -> CloneRecord:
+    """Go on with an interrupted molt as if it were this one; a label that is given now is the one that counts."""
+    clone = rescue(fleet, name, clone)
+    if clone.pending is not None and label is not None:
+        clone = replace(clone, pending=replace(clone.pending, keep=label, drops_source=False))
+    return journal_again(fleet, name, clone)
+
+
+def rescue(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    """Keep the new layer of an interrupted act under a name, if somebody worked on it afterwards; the caller writes it.
+
+    A molt that was killed at its very end left a clone that looked ready.
+    """
+    if clone.pending is None or not is_worked_on(fleet, clone.pending):
+        return clone
+    return keep(fleet, name, clone, clone.pending.target)
+
+
+def keep(fleet: Fleet, name: str, clone: CloneRecord, volume: str) -> CloneRecord:
+    """Make a layer of an interrupted act a kept one, and say so; the caller writes the record."""
+    now = timestamp(fleet.clock)
+    layer = Layer(volume=volume, replaced_at=now, label=f"interrupted-{label_of(now)}")
+    fleet.progress.say(f"Layer {layer.volume!r} of {name!r} was worked on after that: it is kept as {layer.label!r}")
+    shed = None if clone.shed and clone.shed.volume == layer.volume else clone.shed
+    return replace(clone, kept=(*clone.kept, layer), shed=shed)
+
+
+def is_worked_on(fleet: Fleet, pending: Pending) -> bool:
+    """Whether the new layer of an interrupted act was written to for longer than the act itself would."""
+    seen = fleet.storage.find(pending.target)
+    return seen is not None and float(seen.mtime) > epoch(pending.started_at) + _AT_WORK_AFTER_S
+
+
+def label_of(moment: str) -> str:
+    """A time as the label of a kept layer."""
+    return moment.lower().replace(":", "")
+
+
+def _unless_kept(clone: CloneRecord, volume: str) -> tuple[str, ...]:
+    return () if volume in {layer.volume for layer in clone.kept} else (volume,)
 
 
 def _attempt_undisturbed(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool, watch: Stopwatch) -> CloneRecord:
@@ -295,6 +362,7 @@ def roll_back(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
         raise ValueError("no journal entry")
     pending = clone.pending
     fleet.hypervisor.set_disk(name, pending.source)
-    clone = replace(clone, pending=None, trash=(*clone.trash, pending.target, *pending.leftovers))
+    unwanted = (*_unless_kept(clone, pending.target), *pending.leftovers)
+    clone = replace(clone, pending=None, trash=(*clone.trash, *unwanted))
     fleet.hypervisor.write_record(name, clone)
     return empty_trash(fleet, name, clone)

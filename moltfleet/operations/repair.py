@@ -12,10 +12,11 @@ from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
 
 
-def repair_clone(fleet: Fleet, name: str, *, spares_shed: bool = False) -> None:
+def repair_clone(fleet: Fleet, name: str, *, spares_shed: bool = False, for_molt: bool = False) -> None:
     """Bring one clone, whose lock the caller holds, to a state without an unfinished act.
 
-    A shed layer that stayed for long enough goes as well, unless the caller is about to use it.
+    A shed layer that stayed for long enough goes as well, unless the caller is about to use it. ``for_molt`` spares
+    a boot that the caller's molt would make worthless: a molt that has to be done again is left to it.
     Raises: NotFound when the unfinished act was its creation or deletion, so that it is gone now.
     """
     domain, clone = get_clone(fleet, name)
@@ -23,7 +24,7 @@ def repair_clone(fleet: Fleet, name: str, *, spares_shed: bool = False) -> None:
         _finish_removal(fleet, name, clone)
         raise NotFound(f"Clone {name!r} is gone: its interrupted {_removal(clone)} was cleared away")
     if clone.pending is not None:
-        _finish_or_take_back(fleet, domain, clone, clone.pending.verb)
+        _finish_or_take_back(fleet, domain, clone, clone.pending, for_molt=for_molt)
         _, clone = get_clone(fleet, name)
     clone = molting.empty_trash(fleet, name, clone)
     if not spares_shed:
@@ -37,12 +38,11 @@ def _expire_shed(fleet: Fleet, name: str, clone: CloneRecord) -> None:
         molting.drop_shed(fleet, name, clone)
 
 
-def _finish_or_take_back(fleet: Fleet, domain: Domain, clone: CloneRecord, verb: Verb) -> None:
-    name = domain.name
-    if verb is Verb.MOLT:
-        _repair_molt(fleet, domain, clone)
-    elif verb is Verb.UNDO:
-        _repair_swap(fleet, name, clone)
+def _finish_or_take_back(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, *, for_molt: bool) -> None:
+    if pending.verb is Verb.MOLT:
+        _repair_molt(fleet, domain, clone, pending, for_molt=for_molt)
+    elif pending.verb is Verb.UNDO:
+        _repair_swap(fleet, domain, clone, pending, for_molt=for_molt)
     else:
         _repair_clean(fleet, domain, clone)
 
@@ -56,34 +56,60 @@ def _finish_removal(fleet: Fleet, name: str, clone: CloneRecord) -> None:
     removing.remove_clone(fleet, name, clone)
 
 
-def _repair_swap(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+def _repair_swap(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, *, for_molt: bool) -> None:
     """Finish it, or leave the clone where it was: a layer that does not boot must not stand in the way of a molt."""
+    name = domain.name
+    is_worked_on = molting.is_worked_on(fleet, pending)
+    if for_molt and not is_worked_on and not _runs_on(fleet, domain, pending.target):
+        fleet.progress.say(f"Withdrawing an interrupted undo of {name!r}; nothing was lost")
+        swapping.withdraw(fleet, name, clone)
+        return
     fleet.progress.say(f"Finishing an interrupted undo of {name!r}")
     try:
         swapping.perform(fleet, name, clone)
     except MoltfleetError as error:
-        if get_clone(fleet, name)[1].pending is not None:
+        _, left = get_clone(fleet, name)
+        if left.pending is not None:
             raise
         fleet.progress.warn(f"The interrupted undo of {name!r} was taken back: {error.brief}")
+        if is_worked_on and pending.target not in {layer.volume for layer in left.kept}:
+            fleet.hypervisor.write_record(name, molting.keep(fleet, name, left, pending.target))
 
 
-def _repair_molt(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
+def _runs_on(fleet: Fleet, domain: Domain, volume: str) -> bool:
+    return domain.is_active and domain.active_disk == fleet.storage.path_of(volume)
+
+
+def _repair_molt(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, *, for_molt: bool) -> None:
     """Undo it while the guest runs on its old layer, finish it on its new one; else again, on yet another overlay."""
-    if clone.pending is None:
+    name = domain.name
+    if _runs_on(fleet, domain, pending.source):
+        fleet.progress.say(f"Taking back an interrupted molt of {name!r}; nothing was lost")
+        molting.roll_back(fleet, name, clone)
         return
-    if domain.is_active and domain.active_disk == fleet.storage.path_of(clone.pending.source):
-        fleet.progress.say(f"Taking back an interrupted molt of {domain.name!r}; nothing was lost")
-        molting.roll_back(fleet, domain.name, clone)
+    if for_molt:
+        fleet.progress.say(f"Going on with an interrupted molt of {name!r}")
+        _check_still_clean(fleet, name, clone)
         return
-    fleet.progress.say(f"Finishing an interrupted molt of {domain.name!r}")
-    runs_above = domain.is_active and domain.active_disk == fleet.storage.path_of(clone.pending.target)
-    if runs_above and molting.adopt(fleet, domain.name, clone):
+    fleet.progress.say(f"Finishing an interrupted molt of {name!r}")
+    if _runs_on(fleet, domain, pending.target) and molting.adopt(fleet, name, clone):
         return
-    _check_still_clean(fleet, domain.name, clone)
-    clone = molting.journal_again(fleet, domain.name, clone)
+    _check_still_clean(fleet, name, clone)
+    _molt_again(fleet, name, clone)
+
+
+def _molt_again(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    clone = molting.take_over(fleet, name, clone, None)
     watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
-    reason = molting.cold_reason(fleet, domain.name, clone.clean) if clone.clean else "it has no clean point"
-    molting.perform(fleet, domain.name, clone, reason=reason, watch=watch)
+    reason = molting.cold_reason(fleet, name, clone.clean) if clone.clean else "it has no clean point"
+    try:
+        molting.perform(fleet, name, clone, reason=reason, watch=watch)
+    except MoltfleetError:
+        fleet.progress.warn(
+            f"The interrupted molt of {name!r} cannot be finished",
+            hint=f"Molt it again: moltfleet molt {name}. Or take it back: moltfleet undo {name}",
+        )
+        raise
 
 
 def _check_still_clean(fleet: Fleet, name: str, clone: CloneRecord) -> None:
@@ -94,7 +120,7 @@ def _check_still_clean(fleet: Fleet, name: str, clone: CloneRecord) -> None:
         layers.check_frozen(fleet, name, clone.clean)
     except WrongState:
         fleet.hypervisor.destroy(name)
-        molting.roll_back(fleet, name, clone)
+        molting.roll_back(fleet, name, molting.rescue(fleet, name, clone))
         raise
 
 

@@ -35,7 +35,7 @@ def perform(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     try:
         _boot(fleet, name, clone, pending)
     except MoltfleetError:
-        _take_back(fleet, name, clone, pending)
+        _take_back(fleet, name, clone)
         raise
     clone = _commit(clone, pending, now=timestamp(fleet.clock))
     fleet.hypervisor.write_record(name, clone)
@@ -55,10 +55,17 @@ def _boot(fleet: Fleet, name: str, clone: CloneRecord, pending: Pending) -> None
         pass
 
 
-def _take_back(fleet: Fleet, name: str, clone: CloneRecord, pending: Pending) -> None:
-    fleet.hypervisor.destroy(name)
-    fleet.hypervisor.set_disk(name, pending.source)
+def withdraw(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    """Stay on the layer that the clone had; nothing is lost, as both are on record."""
+    if clone.pending is None:
+        return
+    fleet.hypervisor.set_disk(name, clone.pending.source)
     fleet.hypervisor.write_record(name, replace(clone, pending=None))
+
+
+def _take_back(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    fleet.hypervisor.destroy(name)
+    withdraw(fleet, name, clone)
     fleet.progress.warn(
         f"Clone {name!r} is left off, on the layer that it had", hint=f"Start it: moltfleet start {name}"
     )

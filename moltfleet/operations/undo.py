@@ -30,7 +30,7 @@ def _undo_one(fleet: Fleet, name: str) -> None:
         # Finishing the molt first might be the very thing that fails.
         fleet.progress.say(f"Taking back the unfinished molt of {name!r}")
         fleet.hypervisor.destroy(name)
-        molting.roll_back(fleet, name, clone)
+        molting.roll_back(fleet, name, molting.rescue(fleet, name, clone))
         start_one(fleet, name)
         return
     # Age is no reason to refuse what is still there.
