@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moltfleet.model.domain import Domain
-from moltfleet.model.errors import Busy, MoltfleetError, NotFound, WrongState
+from moltfleet.model.errors import Busy, GuestFailed, MoltfleetError, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Phase, Record, Verb
 from moltfleet.operations import after_molt, clean, layers, molting, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
@@ -137,14 +137,16 @@ def _repair_clean(fleet: Fleet, domain: Domain, clone: CloneRecord) -> None:
     if clone.top != target:
         clone = clean.commit_cold(fleet, name, clone)
     if domain.is_active:
-        _wake(fleet, name, clone)
-    elif clean.is_resumable(fleet, clone):
+        layers.check_live_chain(fleet, name, clone, clone.top)
+        if _wake(fleet, name, clone):
+            clean.finish(fleet, name, clone)
+        return
+    if clean.is_resumable(fleet, clone):
         _resume(fleet, name, clone)
         return
-    else:
-        fleet.hypervisor.start(name)
-        with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
-            pass
+    fleet.hypervisor.start(name)
+    with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Booting {name}"):
+        pass
     layers.check_live_chain(fleet, name, clone, clone.top)
     clean.finish(fleet, name, clone)
 
@@ -165,15 +167,29 @@ def _resume(fleet: Fleet, name: str, clone: CloneRecord) -> None:
         clean.go_on_cold(fleet, name, get_clone(fleet, name)[1], error.brief)
 
 
-def _wake(fleet: Fleet, name: str, clone: CloneRecord) -> None:
-    """Do the work after a restore that the interrupted command may not have come to: timers, clock, randomness."""
+def _wake(fleet: Fleet, name: str, clone: CloneRecord) -> bool:
+    """Do the work after a restore that the interrupted command may not have come to: timers, clock, randomness.
+
+    Returns False when the guest could not be talked to: its timers may stand still, and the journal stays open, so
+    that the next command tries again. A molt, a stop or a deletion goes on all the same.
+    """
     if clone.clean is None or clone.clean.nonce is None:
-        return
+        return True
     try:
         after_molt.run(fleet, name, clone)
+    except after_molt.OtherBoot:
+        # Somebody booted it meanwhile: there is nothing to wake.
+        return True
+    except GuestFailed as error:
+        fleet.progress.warn(f"Guest {name!r} is not what its clean point says, and may be restarted: {error.brief}")
+        return True
     except MoltfleetError as error:
-        # Somebody may have booted it meanwhile, and then there is nothing to wake.
-        fleet.progress.warn(f"Guest {name!r} was not brought up to date after its restore: {error.brief}")
+        fleet.progress.warn(
+            f"Timers of guest {name!r} may be stopped: {error.brief}",
+            hint=f"The next command tries again; a restart helps, too: moltfleet restart {name}",
+        )
+        return False
+    return True
 
 
 def sweep(fleet: Fleet) -> None:

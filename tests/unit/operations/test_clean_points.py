@@ -95,6 +95,27 @@ def test_killed_right_after_the_timers_were_stopped_they_start_again(clone: Worl
     assert not clone.guest("crab-1").memory.timers_stopped
 
 
+@pytest.mark.parametrize("way_out", ["start", "molt", "stop and start"])
+def test_a_guest_that_cannot_be_woken_is_tried_again_and_stands_in_nobodys_way(way_out: str) -> None:
+    world = at_work()
+    kill_at(Effect.CLEAN_RESUMED, freeze_now, at_work(), world)
+    assert world.guest("crab-1").memory.timers_stopped
+    world.hypervisor.behave("crab-1", has_agent=False, shows_banner=False)
+    start.start(world.fleet, ["crab-1"])
+    assert world.record("crab-1").pending is not None
+    world.hypervisor.behave("crab-1", has_agent=way_out == "start", shows_banner=way_out != "start")
+    if way_out == "stop and start":
+        stop.stop(world.fleet, ["crab-1"], StopRequest(now=True))
+        start.start(world.fleet, ["crab-1"])
+    elif way_out == "molt":
+        molt_one(world)
+    else:
+        start.start(world.fleet, ["crab-1"])
+    assert not world.guest("crab-1").memory.timers_stopped
+    assert world.guest("crab-1").read("work") == "mine"
+    assert unsound(world) == []
+
+
 def test_ram_is_not_brought_back_onto_a_disk_that_was_written_to_meanwhile() -> None:
     for effect in (Effect.CLEAN_SAVED, Effect.CLEAN_REDEFINED, Effect.CLEAN_RECORDED):
         world = at_work()
