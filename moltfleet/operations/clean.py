@@ -15,6 +15,7 @@ from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import Deadline, timeouts, timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import Target, parse_answer, run_script
+from moltfleet.operations.parallel import pause
 from moltfleet.operations.power import power_off
 from moltfleet.operations.ready import Guest, ready
 
@@ -247,7 +248,7 @@ def _await_save(fleet: Fleet, name: str) -> None:
     """Let a save end whose command was killed: libvirt goes on with it, and the guest is paused until it is off."""
     deadline = Deadline.after(fleet.clock, timeouts(fleet).shutdown)
     while fleet.hypervisor.get(name).state is DomainState.PAUSED and not deadline.has_passed:
-        fleet.clock.sleep(_POLL_S)
+        pause(fleet.clock, _POLL_S)
 
 
 def _bring_back(fleet: Fleet, name: str, clone: CloneRecord, pending: Pending) -> None:

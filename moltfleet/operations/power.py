@@ -6,6 +6,7 @@ from moltfleet.model.domain import DomainState
 from moltfleet.model.errors import WrongState
 from moltfleet.operations.deadlines import Deadline, timeouts
 from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.parallel import pause
 
 _POLL_S = 0.2
 # ACPI presses are lost on a guest that is still booting: repeat them.
@@ -46,5 +47,5 @@ def power_off(fleet: Fleet, name: str, *, timeout_s: float | None = None) -> boo
             if asked.has_passed:
                 step.detail(_ask(fleet, name))
                 asked = Deadline.after(fleet.clock, _ASK_AGAIN_S)
-            fleet.clock.sleep(_POLL_S)
+            pause(fleet.clock, _POLL_S)
     return True

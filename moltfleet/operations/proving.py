@@ -14,7 +14,7 @@ from moltfleet.model.volumes import probe_domain
 from moltfleet.operations import create, networks, removing, seeding
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.fleet import Fleet
-from moltfleet.operations.parallel import each
+from moltfleet.operations.parallel import check_wanted, each
 from moltfleet.operations.ready import Guest, ready
 
 _PROBE_MEMORY = Size.of_gib(2)
@@ -77,7 +77,9 @@ def _probe(
         host_key=host_key,
     )
     seeding.write_clone_seed(fleet, clone, identity)
+    check_wanted()
     create.make_disk(fleet, plan, clone)
+    check_wanted()
     fleet.hypervisor.start(name)
     return _read_facts(fleet, name, clone)
 

@@ -14,6 +14,7 @@ from moltfleet.model.names import printable, printable_lines
 from moltfleet.model.ports import GuestSession, Step
 from moltfleet.operations.deadlines import Deadline, timeouts
 from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.parallel import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def _await_running(fleet: Fleet, domain: str, timeout_s: float) -> None:
         if deadline.has_passed:
             state = fleet.hypervisor.get(domain).state
             raise DeadlinePassed(f"Domain {domain!r} is not running after {timeout_s:.0f} s but {state}")
-        fleet.clock.sleep(_POLL_S)
+        pause(fleet.clock, _POLL_S)
 
 
 def _await_address(fleet: Fleet, guest: Guest, step: Step, timeout_s: float) -> Endpoint:
@@ -88,7 +89,7 @@ def _await_address(fleet: Fleet, guest: Guest, step: Step, timeout_s: float) -> 
                 f"Guest {guest.domain!r} has no address after {timeout_s:.0f} s",
                 hint="Does its network hand out addresses, and does the image configure the card by DHCP?",
             )
-        fleet.clock.sleep(_POLL_S)
+        pause(fleet.clock, _POLL_S)
 
 
 def await_banner(fleet: Fleet, domain: str, endpoint: Endpoint, step: Step, *, timeout_s: float) -> None:
@@ -110,7 +111,7 @@ def await_banner(fleet: Fleet, domain: str, endpoint: Endpoint, step: Step, *, t
         _check_still_up(fleet, domain)
         # A refused connection returns at once: do not spin. One that timed out has waited already.
         if fleet.clock.monotonic() - started < _POLL_S:
-            fleet.clock.sleep(0.05)
+            pause(fleet.clock, 0.05)
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def _await_login(fleet: Fleet, endpoint: Endpoint, step: Step, timeout_s: float)
             # At the first boot sshd may be up before cloud-init wrote the key.
             if type(error) not in (LoginRefused, GuestUnreachable) or deadline.has_passed:
                 raise
-            fleet.clock.sleep(_POLL_S)
+            pause(fleet.clock, _POLL_S)
     try:
         yield session
     finally:
@@ -153,7 +154,7 @@ def _await_cloud_init(fleet: Fleet, domain: str, session: GuestSession, step: St
                 hint="A larger [timeouts] cloud_init gives it more time.",
             )
         # The script waits by itself; a guest that answers at once is not to keep the host busy.
-        fleet.clock.sleep(_POLL_S)
+        pause(fleet.clock, _POLL_S)
 
 
 @dataclass(frozen=True, slots=True)
