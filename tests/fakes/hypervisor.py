@@ -197,7 +197,7 @@ class FakeHypervisor:
             "libvirt": self.facts.libvirt_version,
             "qemu": self.facts.qemu_version,
             "kernel": self.kernel,
-            "definition": f"{spec.memory.bytes}/{spec.vcpus}",
+            "definition": f"{name} {spec.memory.bytes}/{spec.vcpus}",
         }
         return json.dumps(parts, sort_keys=True)
 
