@@ -116,6 +116,17 @@ def test_a_guest_that_cannot_be_woken_is_tried_again_and_stands_in_nobodys_way(w
     assert unsound(world) == []
 
 
+def test_a_ram_image_that_was_not_finished_costs_the_ram_and_nothing_on_disk() -> None:
+    world = at_work()
+    kill_at(Effect.CLEAN_SAVED, freeze_now, at_work(), world)
+    world.hypervisor.images.clear()
+    (result,) = start.start(world.fleet, ["crab-1"])
+    assert (result.outcome, world.guest("crab-1").read("work")) == ("started", "mine")
+    assert not world.guest("crab-1").memory.timers_stopped
+    assert any("its RAM cannot be brought back" in text for text in world.progress.texts("warn"))
+    assert unsound(world) == []
+
+
 def test_ram_is_not_brought_back_onto_a_disk_that_was_written_to_meanwhile() -> None:
     for effect in (Effect.CLEAN_SAVED, Effect.CLEAN_REDEFINED, Effect.CLEAN_RECORDED):
         world = at_work()
