@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +55,7 @@ POWERLESS = ["setpriv", "--bounding-set=-sys_time,-sys_admin,-net_admin"] if os.
 
 
 @pytest.fixture
-def make_guest(bootstrap: Path, tmp_path: Path, stand_ins: Callable[..., Path]) -> Callable[[str], Guest]:
+def make_guest(bootstrap: Path, tmp_path: Path, stand_ins: Callable[..., Path]) -> Iterator[Callable[[str], Guest]]:
     def make(script: str) -> Guest:
         for name, content in {
             "proc/sys/kernel/random/boot_id": BOOT_ID + "\n",
@@ -72,7 +74,12 @@ def make_guest(bootstrap: Path, tmp_path: Path, stand_ins: Callable[..., Path]) 
         reseed.chmod(0o755)
         return Guest(bootstrap / script, tmp_path)
 
-    return make
+    yield make
+    # before-save.sh leaves a program behind, which waits for a seed.
+    waiting = tmp_path / "run/reseeder"
+    if waiting.exists():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(waiting.read_text()), signal.SIGTERM)
 
 
 def test_a_molted_guest_is_set_right_and_says_so(make_guest: Callable[[str], Guest]) -> None:
@@ -222,6 +229,22 @@ def test_a_nonce_is_left_where_a_restore_finds_it(make_guest: Callable[[str], Gu
     assert (guest.home / "run/nonce").stat().st_mode & 0o777 == 0o644
     assert (guest.home / "proc/sys/vm/drop_caches").read_text() == "3\n"
     assert guest.calls.index("sync ") < guest.calls.index("fstrim --all")
+
+
+def test_the_program_that_waits_for_the_seed_is_asked_first_and_its_failure_is_one(
+    make_guest: Callable[[str], Guest],
+) -> None:
+    guest = make_guest("before-save.sh")
+    _, left = guest.run("n-1\n")
+    assert left["reseeder"] is True
+    assert (guest.home / "run/seed").is_fifo()
+
+    after = Guest(guest.script.with_name("after-molt.sh"), guest.home)
+    # The stand-in for the generator is a plain file: it takes bytes, but none of the ioctls.
+    status, answer = after.run(f"{EPOCH} n-1 {BOOT_ID} {SEED}\n")
+
+    assert (status, answer["ok"], answer["reseeded"]) == (1, False, False)
+    assert not (guest.home / "reseeded").exists()
 
 
 def test_a_disk_without_trim_is_only_said(make_guest: Callable[[str], Guest], stand_ins: Callable[..., Path]) -> None:
