@@ -183,6 +183,7 @@ def _define(fleet: Fleet, plan: BuildPlan, stage: stages.Stage) -> BuildRecord:
             attachment=build.attachment,
             record=build,
             virt_type=facts.virt_type,
+            desktop=plan.profile.desktop,
             is_short_lived=True,
         )
         fleet.hypervisor.define(spec)

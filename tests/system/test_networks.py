@@ -48,6 +48,27 @@ def test_a_clone_on_another_libvirt_network_is_found_by_its_lease(
         alice.lab.virsh("net-undefine", "theirs")
 
 
+SILENT = """\
+<network><name>silent</name><bridge name='silent0' stp='off' delay='0'/>
+<ip address='192.168.202.1' netmask='255.255.255.0'/></network>
+"""
+
+
+def test_a_guest_that_never_gets_an_address_is_taken_away_with_a_clear_error(alice: User, tiny: str) -> None:
+    alice.lab.run("virsh", "net-define", "/dev/stdin", input=SILENT)
+    alice.lab.virsh("net-start", "silent")
+    config = alice.write("hasty.toml", TINY_CONFIG + "[timeouts]\naddress = 3\n")
+    before = alice.lab.volumes(), alice.lab.domains()
+    try:
+        done = alice.run("--config", config, "create", tiny, "lost", "--network", "silent", code=6)
+        assert "Guest 'lost' has no address after 12 s" in done.stderr
+        assert "DHCP" in done.stderr
+        assert (alice.lab.volumes(), alice.lab.domains()) == before
+    finally:
+        alice.lab.virsh("net-destroy", "silent")
+        alice.lab.virsh("net-undefine", "silent")
+
+
 def test_user_mode_works_on_the_system_libvirt_as_well(alice: User, tiny: str, remove: Callable[[str], str]) -> None:
     alice.run("create", tiny, remove("slim"), "--network", "user")
     assert alice.clone("slim")["ssh"]["host"] == "127.0.0.1"
