@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -62,9 +63,20 @@ def test_another_host_key_stops_every_login(alice: User, crab: str) -> None:
         "sudo rm /etc/ssh/ssh_host_ed25519_key /run/host_key && sync && sudo kill $(cat /run/dropbear.pid)",
         check=False,
     )
-    time.sleep(1)
-    done = alice.run("exec", crab, "--", "true", code=7)
-    assert "host key" in done.stderr
+
+    def is_refused() -> bool:
+        done = subprocess.run(
+            alice.argv("exec", crab, "--", "true"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        # Until the new server is up, the old one answers, or none.
+        return done.returncode == 7 and "host key" in done.stderr
+
+    wait_until(is_refused)
     assert alice.json("molt", crab, "--yes")["results"][0]["mode"] == "warm"
     assert alice.shell(crab, "hostname") == crab
 
