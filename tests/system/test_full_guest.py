@@ -16,7 +16,7 @@ PACKAGES = """
     qemu-guest-agent sudo python3 tree
 """
 CONFIG = """\
-jobs = 3
+jobs = 1
 [defaults]
 memory = "768M"
 vcpus = 2
