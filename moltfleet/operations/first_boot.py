@@ -10,6 +10,7 @@ from moltfleet.model.ports import GuestSession
 from moltfleet.model.records import CloneRecord, Phase
 from moltfleet.operations import clean, layers
 from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
 
@@ -24,7 +25,7 @@ def run(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
         record(Effect.CREATE_STARTED, name)
     layers.check_live_chain(fleet, name, clone, clone.top)
     with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Starting {name}") as session:
-        switch_off_cloud_init(name, session)
+        switch_off_cloud_init(fleet, name, session)
     record(Effect.CREATE_READIED, name)
     with fleet.progress.step(f"Taking the clean point of {name}"):
         clone = clean.take(fleet, name, clone, warm=clone.wants_ram)
@@ -40,10 +41,10 @@ def leave_defined(fleet: Fleet, name: str, clone: CloneRecord) -> None:
     record(Effect.CREATE_RECORDED, name)
 
 
-def switch_off_cloud_init(name: str, session: GuestSession) -> None:
+def switch_off_cloud_init(fleet: Fleet, name: str, session: GuestSession) -> None:
     """Keep cloud-init from running at every later boot: the identity is settled. Raises: GuestFailed."""
     command = "sudo -n sh -c 'mkdir -p /etc/cloud && : > /etc/cloud/cloud-init.disabled && sync'"
-    result = session.run(command, timeout_s=30)
+    result = session.run(command, timeout_s=timeouts(fleet).login)
     if result.exit_code != 0:
         raise GuestFailed(
             f"cloud-init could not be switched off in {name!r}", hint="The login needs sudo without password."

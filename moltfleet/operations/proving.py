@@ -13,6 +13,7 @@ from moltfleet.model.size import Size
 from moltfleet.model.volumes import probe_domain
 from moltfleet.operations import create, networks, removing, seeding
 from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import check_wanted, each
 from moltfleet.operations.ready import Guest, ready
@@ -87,7 +88,7 @@ def _probe(
 def _read_facts(fleet: Fleet, name: str, clone: CloneRecord) -> IdentityFacts:
     script = shlex.quote(fleet.bootstrap.read("identity.sh").decode())
     with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Starting {name}") as session:
-        facts = parse_facts(session.run(f"sudo -n sh -c {script}", timeout_s=60, limit=65536).text)
+        facts = parse_facts(session.run(f"sudo -n sh -c {script}", timeout_s=timeouts(fleet).login, limit=65536).text)
     lacking = missing(facts)
     if lacking:
         raise GuestFailed(f"Fresh clone {name!r} has no {', no '.join(lacking)}")

@@ -96,7 +96,7 @@ def _provision(
             _run_script(session, directory, script, limit)
     record(Effect.BUILD_PROVISIONED, stage.scratch)
     report = _verify(fleet, request, profile, directory, session)
-    identity = parse_facts(_must(session, f"sh {directory}/identity.sh", "Reading the identity", 60))
+    identity = parse_facts(_must(session, f"sh {directory}/identity.sh", "Reading the identity", limit))
     with fleet.progress.step("Sealing"):
         # From where provisioning put it: the seal empties /tmp.
         _must(session, f"sh {_LIBRARY}/seal.sh && sudo -n sh {_LIBRARY}/seal.sh --check", "Sealing", limit)
@@ -116,7 +116,7 @@ def _provision(
 
 
 def _put_bootstrap(fleet: Fleet, session: GuestSession) -> str:
-    answer = session.run("mktemp -d /tmp/moltfleet.XXXXXX", timeout_s=30, limit=256)
+    answer = session.run("mktemp -d /tmp/moltfleet.XXXXXX", timeout_s=timeouts(fleet).login, limit=256)
     directory = answer.text.strip()
     # The path comes out of a guest and goes into commands: nothing but what mktemp makes.
     suffix = directory.removeprefix("/tmp/moltfleet.")
@@ -153,8 +153,8 @@ def _verify(
     """Check required commands and services, and read what the manifest records."""
     commands = (*profile.required_commands, *request.required_commands)
     services = (*profile.required_services, *request.required_services)
-    if session.run("command -v python3", timeout_s=30, limit=256).exit_code != 0:
-        _verify_commands(session, commands)
+    if session.run("command -v python3", timeout_s=timeouts(fleet).login, limit=256).exit_code != 0:
+        _verify_commands(fleet, session, commands)
         fleet.progress.warn("Guest has no python3: the manifest lists no packages, services are not checked")
         return {}
     words = " ".join(shlex.quote(word) for word in (*commands, "--", *services))
@@ -178,9 +178,10 @@ def _verify(
     return report
 
 
-def _verify_commands(session: GuestSession, commands: tuple[str, ...]) -> None:
+def _verify_commands(fleet: Fleet, session: GuestSession, commands: tuple[str, ...]) -> None:
+    limit = timeouts(fleet).login
     for command in commands:
-        if session.run(f"command -v {shlex.quote(command)}", timeout_s=30, limit=1024).exit_code != 0:
+        if session.run(f"command -v {shlex.quote(command)}", timeout_s=limit, limit=1024).exit_code != 0:
             raise GuestFailed(f"Golden lacks what its profile promises: command {command} is missing")
 
 

@@ -137,7 +137,8 @@ def _await_login(fleet: Fleet, endpoint: Endpoint, step: Step, timeout_s: float)
 def _await_cloud_init(fleet: Fleet, domain: str, session: GuestSession, step: Step, timeout_s: float) -> None:
     deadline = Deadline.after(fleet.clock, timeout_s)
     while True:
-        answer = session.run(_CLOUD_INIT, timeout_s=30, limit=_LARGEST_STATUS)
+        # Its three seconds, and as long as a login may take: on a busy host a guest may not get to run for a while.
+        answer = session.run(_CLOUD_INIT, timeout_s=timeouts(fleet).login, limit=_LARGEST_STATUS)
         word, _, rest = answer.text.partition("\n")
         status = parse_status(rest)
         if status.errors:
