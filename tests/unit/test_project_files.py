@@ -35,8 +35,9 @@ def commands(text: str) -> list[str]:
 
 def find_problem(line: str) -> str | None:
     """What in a command line the program would not know: a command, or an option of it."""
-    words = shlex.split(line.partition(" | ")[0])[1:]
-    words = words[: words.index("--")] if "--" in words else words
+    words = shlex.split(line)[1:]
+    for end in ("|", "--"):
+        words = words[: words.index(end)] if end in words else words
     command: click.Command = app
     context = click.Context(app)
     for word in words:
