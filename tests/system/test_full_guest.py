@@ -161,9 +161,8 @@ def test_fail2ban_cannot_ban_the_host(owner: User, otters: tuple[str, ...]) -> N
     name = otters[2]
     address = owner.clone(name)["ip"]
     attempt = "ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null nobody@" + address
-    owner.lab.run("sh", "-c", f"for i in 1 2 3 4 5 6 7 8; do {attempt} true; done", check=False)
-    log = owner.shell(name, "sudo journalctl -u fail2ban -u ssh --since -10min | cat; sudo cat /var/log/fail2ban.log")
-    assert "Failed" in log or "Invalid user" in log or "Connection closed by invalid user" in log
+    tried = owner.lab.run("sh", "-c", f"for i in 1 2 3 4 5 6 7 8; do {attempt} true; done", check=False)
+    assert tried.stderr.count("Permission denied") == 8
     assert owner.shell(name, "sudo fail2ban-client get sshd banip") == ""
     assert owner.shell(name, "hostname") == name
 
