@@ -86,10 +86,7 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class DomainSpec:
-    """Everything that our domain XML is made from. ``disk`` and ``seed`` are volume names of our pool.
-
-    ``is_short_lived`` gives an emulated guest a large translation cache: it boots faster, and its memory is soon free.
-    """
+    """Everything that our domain XML is made from. ``disk`` and ``seed`` are volume names of our pool."""
 
     name: str
     uuid: str
@@ -104,7 +101,6 @@ class DomainSpec:
     seed: str | None = None
     is_disk_readonly: bool = False
     desktop: bool = False
-    is_short_lived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,6 @@ def define(fleet: Fleet, plan: CreatePlan, name: str, host_key: HostKeyPair, *, 
             record=clone,
             virt_type=facts.virt_type,
             desktop=plan.record.desktop,
-            is_short_lived=probe,
         )
         fleet.hypervisor.define(spec)
     record(Effect.CREATE_DEFINED, name)

@@ -184,7 +184,6 @@ def _define(fleet: Fleet, plan: BuildPlan, stage: stages.Stage) -> BuildRecord:
             record=build,
             virt_type=facts.virt_type,
             desktop=plan.profile.desktop,
-            is_short_lived=True,
         )
         fleet.hypervisor.define(spec)
     record(Effect.BUILD_DEFINED, name)

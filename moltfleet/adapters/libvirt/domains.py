@@ -220,6 +220,7 @@ class LibvirtHypervisor:
             document = ET.fromstring(connection.saveImageGetXMLDesc(image, flags))
             domain_xml.strip_backing(document)
             domain_xml.put_disk(document, disk_path)
+            domain_xml.shrink_translation_cache(document)
             metadata.put_into(document, record)
             xml = ET.tostring(document, encoding="unicode")
             connection.restoreFlags(image, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)

@@ -141,3 +141,19 @@ def test_a_record_too_large_for_metadata_is_refused() -> None:
     record = a_record("top", record_of=tuple(f"crab-1.{n}.qcow2" for n in range(2000)))
     with pytest.raises(Exception, match="larger than 16384 bytes"):
         metadata.to_text(record)
+
+
+@pytest.mark.parametrize(
+    ("unit", "before", "after"),
+    [("KiB", "262144", "64"), ("MiB", "256", "64"), ("MiB", "300", "300"), ("GiB", "1", "1")],
+)
+def test_what_is_restored_has_a_small_translation_cache_unless_somebody_chose_its_size(
+    unit: str, before: str, after: str
+) -> None:
+    domain = ET.fromstring(
+        f"<domain><features><tcg><tb-cache unit='{unit}'>{before}</tb-cache></tcg></features></domain>"
+    )
+
+    domain_xml.shrink_translation_cache(domain)
+
+    assert domain.findtext("features/tcg/tb-cache") == after
