@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from moltfleet.model.errors import Busy
 from moltfleet.model.names import printable
+from moltfleet.model.ports import HeldLock
 
 _PARTICIPLES = {
     "build": "built",
@@ -24,23 +25,29 @@ _PARTICIPLES = {
     "upload": "uploaded",
 }
 # Locks that stand for no clone, golden or volume; they are only ever used.
-_FIXED = {"fleet": "The fleet", "pool": "The storage pool", "network": "The network"}
+_FIXED = {
+    "admission": "The check of free memory",
+    "fleet": "The fleet",
+    "network": "The network",
+    "pool": "The storage pool",
+}
 LARGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a lock. ``since`` is in seconds since the epoch."""
+    """The process that holds a lock. ``since`` is in seconds since the epoch; ``note`` is what else it has to say."""
 
     pid: int
     user: str
     verb: str
     since: float
+    note: str = ""
 
     @classmethod
-    def this_process(cls, verb: str, now: float) -> Holder:
+    def this_process(cls, verb: str, now: float, note: str = "") -> Holder:
         """Describe the caller."""
-        return cls(os.getpid(), user_name(os.getuid()), verb, now)
+        return cls(os.getpid(), user_name(os.getuid()), verb, now, note)
 
     def to_bytes(self) -> bytes:
         """Return the content of the lock."""
@@ -51,9 +58,14 @@ class Holder:
         """Read a lock's content; None for anything else, since everybody who may lock may write it."""
         try:
             data = json.loads(content)
-            return cls(int(data["pid"]), str(data["user"]), str(data["verb"]), float(data["since"]))
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            note = str(data.get("note", ""))
+            return cls(int(data["pid"]), str(data["user"]), str(data["verb"]), float(data["since"]), note)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None
+
+    def as_held(self) -> HeldLock:
+        """Return it as the port tells it."""
+        return HeldLock(user=self.user, pid=self.pid, verb=self.verb, since=self.since, note=self.note)
 
     def said(self, now: float) -> str:
         """Say who, in one line."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from moltfleet.adapters.lockdirectory import Identity, directory_for, open_directory, wanted
 from moltfleet.adapters.lockholder import LARGEST, Holder, busy
 from moltfleet.model.errors import ToolFailed
-from moltfleet.model.ports import Clock
+from moltfleet.model.ports import Clock, HeldLock
 
 _POLL_S = 0.01
 # A lock directory or file takes a moment from its making to its final mode, and a look at a lock (is_held) holds it
@@ -38,12 +38,12 @@ class FileLocks:
         return cls(directory, clock, is_shared=is_shared)
 
     @contextlib.contextmanager
-    def hold(self, name: str, *, verb: str, wait_s: float = 0.0) -> Iterator[None]:
+    def hold(self, name: str, *, verb: str, wait_s: float = 0.0, note: str = "") -> Iterator[None]:
         """See the port. Threads of one process exclude each other too; a lock is not held twice by the same one."""
         descriptor = self._open(name)
         try:
             self._acquire(descriptor, name, wait_s)
-            _write(descriptor, Holder.this_process(verb, self._clock.now()).to_bytes())
+            _write(descriptor, Holder.this_process(verb, self._clock.now(), note).to_bytes())
             try:
                 yield
             finally:
@@ -54,15 +54,31 @@ class FileLocks:
 
     def is_held(self, name: str) -> bool:
         """See the port. It makes nothing, and two lookers do not take each other for holders."""
-        path = self._directory / file_name(name)
+        return self._look(file_name(name)) is not None
+
+    def held(self, prefix: str) -> tuple[HeldLock, ...]:
+        """See the port. It makes nothing."""
+        start = quote(prefix, safe="")
+        try:
+            files = sorted(path.name for path in self._directory.iterdir() if path.name.startswith(start))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise ToolFailed(f"Lock directory {self._directory} cannot be read: {error.strerror}") from error
+        holders = (Holder.from_bytes(content) for file in files if (content := self._look(file)) is not None)
+        return tuple(holder.as_held() for holder in holders if holder is not None)
+
+    def _look(self, file: str) -> bytes | None:
+        """Return what the holder of a lock file wrote into it; None when nobody holds it."""
+        path = self._directory / file
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            return None
         except OSError as error:
             raise ToolFailed(f"Lock file {path} cannot be opened: {error.strerror}") from error
         try:
-            return not _try_lock(descriptor, fcntl.LOCK_SH)
+            return None if _try_lock(descriptor, fcntl.LOCK_SH) else os.pread(descriptor, LARGEST, 0)
         finally:
             os.close(descriptor)
 

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass
 from moltfleet.adapters import hostinfo
 from moltfleet.adapters.lockholder import Holder, busy, user_name
 from moltfleet.model.errors import AlreadyExists, NotFound
-from moltfleet.model.ports import Clock, Storage
+from moltfleet.model.ports import Clock, HeldLock, Storage
 from moltfleet.model.size import Size
 
 _POLL_S = 0.2
+_SUFFIX = ".lock"
 # One block; a claim takes about 300 bytes of it.
 _BYTES = 4096
 # Longer than any act; a holder on another machine cannot be asked whether it still lives.
@@ -58,6 +59,7 @@ class Claim:
     host: str
     host_key: str
     boot: str
+    note: str = ""
 
     def to_bytes(self) -> bytes:
         """Return the content of the volume, padded to its size."""
@@ -70,8 +72,9 @@ class Claim:
             data = json.loads(content)
             user, verb, host, key, boot = (str(data[name]) for name in ("user", "verb", "host", "host_key", "boot"))
             since, expires = float(data["since"]), float(data["expires"])
-            return cls(int(data["pid"]), int(data["started"]), user, verb, since, expires, host, key, boot)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            note = str(data.get("note", ""))
+            return cls(int(data["pid"]), int(data["started"]), user, verb, since, expires, host, key, boot, note)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None
 
     def is_stale(self, now: float, machine: Machine) -> bool:
@@ -85,7 +88,7 @@ class Claim:
     @property
     def holder(self) -> Holder:
         """Who to name to the next one."""
-        return Holder(self.pid, f"{self.user} on {self.host}", self.verb, self.since)
+        return Holder(self.pid, f"{self.user} on {self.host}", self.verb, self.since, self.note)
 
 
 class VolumeLocks:
@@ -97,11 +100,11 @@ class VolumeLocks:
         self._machine = machine or Machine.this()
 
     @contextlib.contextmanager
-    def hold(self, name: str, *, verb: str, wait_s: float = 0.0) -> Iterator[None]:
+    def hold(self, name: str, *, verb: str, wait_s: float = 0.0, note: str = "") -> Iterator[None]:
         """See the port; unlike it, the lock of a holder killed on another machine ends only with its time."""
         volume = lock_volume(name)
         deadline = self._clock.monotonic() + wait_s
-        while (mine := self._take(volume, verb)) is None:
+        while (mine := self._take(volume, verb, note)) is None:
             claim = self._read(volume)
             if claim is not None and claim.is_stale(self._clock.now(), self._machine):
                 self._break(volume, claim)
@@ -124,13 +127,20 @@ class VolumeLocks:
         claim = self._read(volume)
         return claim is None or not claim.is_stale(self._clock.now(), self._machine)
 
-    def _take(self, volume: str, verb: str) -> Claim | None:
+    def held(self, prefix: str) -> tuple[HeldLock, ...]:
+        """See the port."""
+        names = sorted(volume.name for volume in self._storage.volumes())
+        claims = [self._read(name) for name in names if name.startswith(prefix) and name.endswith(_SUFFIX)]
+        now = self._clock.now()
+        return tuple(c.holder.as_held() for c in claims if c is not None and not c.is_stale(now, self._machine))
+
+    def _take(self, volume: str, verb: str, note: str = "") -> Claim | None:
         """Make the volume, or return None when there is one."""
         try:
             self._storage.create_empty(volume, capacity=Size(_BYTES), format="raw")
         except AlreadyExists:
             return None
-        claim = self._claim(verb)
+        claim = self._claim(verb, note)
         try:
             content = claim.to_bytes()
             self._storage.upload(volume, io.BytesIO(content), length=len(content))
@@ -139,7 +149,7 @@ class VolumeLocks:
             raise
         return claim
 
-    def _claim(self, verb: str) -> Claim:
+    def _claim(self, verb: str, note: str) -> Claim:
         now = self._clock.now()
         return Claim(
             pid=os.getpid(),
@@ -151,6 +161,7 @@ class VolumeLocks:
             host=self._machine.name,
             host_key=self._machine.key,
             boot=self._machine.boot,
+            note=note,
         )
 
     def _read(self, volume: str) -> Claim | None:
@@ -195,7 +206,7 @@ class NoLocks:
     """The ``Locks`` port that locks nothing: for the storage that keeps the locks themselves."""
 
     @contextlib.contextmanager
-    def hold(self, name: str, *, verb: str, wait_s: float = 0.0) -> Iterator[None]:
+    def hold(self, name: str, *, verb: str, wait_s: float = 0.0, note: str = "") -> Iterator[None]:
         """Hold nothing."""
         yield
 
@@ -203,7 +214,11 @@ class NoLocks:
         """Nobody holds anything."""
         return False
 
+    def held(self, prefix: str) -> tuple[HeldLock, ...]:
+        """Nobody holds anything."""
+        return ()
+
 
 def lock_volume(name: str) -> str:
     """Name the volume that is a lock; a clone's name has no dot, so that no other volume is called so."""
-    return f"{name}.lock"
+    return f"{name}{_SUFFIX}"

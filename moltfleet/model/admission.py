@@ -86,7 +86,7 @@ def how_many(situation: Situation, candidate: Candidate) -> int:
         counts.append(spare // candidate.need.bytes + 1)
     disk = _disk_need(candidate).bytes
     if situation.pool_free is not None and disk:
-        counts.append(situation.pool_free.bytes // disk)
+        counts.append((situation.pool_free - situation.reserved_disk).bytes // disk)
     return max(0, min(counts))
 
 
@@ -129,13 +129,14 @@ def check_pressure(situation: Situation) -> RuleResult:
 
 
 def check_disk(situation: Situation, candidate: Candidate) -> RuleResult:
-    """D: the pool has room for what the clone will write and for its saved RAM."""
+    """D: the pool has room for what the clone will write and for its saved RAM, beside starts under way."""
     if situation.pool_free is None:
         return RuleResult(Rule.DISK, True, f"{NOT_MEASURED}: {situation.pool_origin}", measured=False)
-    spare = situation.pool_free.bytes - _disk_need(candidate).bytes
+    spare = situation.pool_free.bytes - situation.reserved_disk.bytes - _disk_need(candidate).bytes
     detail = (
-        f"{_gib(situation.pool_free)} free ({situation.pool_origin}); needed {_gib(candidate.disk_growth)}"
-        f" expected growth + {_gib(candidate.ram_image)} RAM image = {_gib(_disk_need(candidate))}"
+        f"{_gib(situation.pool_free)} free ({situation.pool_origin}) - {_gib(situation.reserved_disk)} reserved for"
+        f" starts; needed {_gib(candidate.disk_growth)} expected growth + {_gib(candidate.ram_image)} RAM image ="
+        f" {_gib(_disk_need(candidate))}"
     )
     return RuleResult(Rule.DISK, spare >= 0, detail + _verdict(spare))
 

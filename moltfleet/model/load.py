@@ -58,8 +58,17 @@ class DomainUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be kept for domain ``name`` until its guest is ready: memory, and room in the pool."""
+
+    name: str
+    amount: Size
+    disk: Size = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
-    """Memory that is kept for domain ``name``, from the check until its guest is ready.
+    """Memory that is kept for domain ``name``, from the check until its guest is ready; ``disk`` is room in the pool.
 
     ``owner`` is the user and ``pid`` the process that hold it; ``since`` is seconds since the epoch.
     """
@@ -69,6 +78,7 @@ class Reservation:
     owner: str
     pid: int
     since: float
+    disk: Size = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +145,8 @@ class Situation:
         """What is reserved beyond the promises to active domains: one that has started is not counted twice."""
         promised = {domain.name: domain.promised for domain in self.domains}
         return Size(sum((r.amount - promised.get(r.name, Size(0))).bytes for r in self.reservations))
+
+    @property
+    def reserved_disk(self) -> Size:
+        """What starts under way are expected to write."""
+        return Size(sum(reservation.disk.bytes for reservation in self.reservations))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from moltfleet.model.domain import CommandResult, Domain, DomainSpec, Endpoint, HostFacts
+from moltfleet.model.load import Reservation, Wanted
 from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
 from moltfleet.model.recipe import HostKeyPair as HostKeyPair
 from moltfleet.model.records import Attachment, Record
@@ -192,14 +193,53 @@ class Networks(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock that somebody holds. ``since`` is in seconds since the epoch; ``note`` is what its holder has to say."""
+
+    user: str
+    pid: int
+    verb: str
+    since: float
+    note: str
+
+
 class Locks(Protocol):
     """Locks that every user of the same libvirt sees; they die with their process."""
 
-    def hold(self, name: str, *, verb: str, wait_s: float = 0.0) -> AbstractContextManager[None]:
-        """Hold lock ``name``. Raises: Busy, which names the holder and what it does."""
+    def hold(self, name: str, *, verb: str, wait_s: float = 0.0, note: str = "") -> AbstractContextManager[None]:
+        """Hold lock ``name``; ``note``, up to 2000 characters, is for all to read as long as it is held.
+
+        Raises: Busy, which names the holder and what it does.
+        """
 
     def is_held(self, name: str) -> bool:
         """Whether somebody (another process or thread) holds it now."""
+
+    def held(self, prefix: str) -> tuple[HeldLock, ...]:
+        """All locks that somebody holds now whose name begins with ``prefix``, this process's own too.
+
+        What has been written into one may be anything: everybody who may lock may write it.
+        """
+
+
+class Reservations(Protocol):
+    """Memory and disk kept for domains that are about to run; every user of the same libvirt sees them.
+
+    A reservation dies with its process.
+    """
+
+    def current(self) -> tuple[Reservation, ...]:
+        """All that is kept now, by this process too."""
+
+    def is_mine(self, name: str) -> bool:
+        """Whether this process keeps room for domain ``name``."""
+
+    def hold(self, wanted: Wanted, *, check: Callable[[tuple[Reservation, ...]], None]) -> AbstractContextManager[None]:
+        """Keep what is wanted, if ``check``, given all that is kept, does not raise; nobody else checks meanwhile.
+
+        Raises: what ``check`` raises; Busy when other checks take too long.
+        """
 
 
 class GuestSession(Protocol):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from fakes.clock import FakeClock
 from moltfleet.model.errors import Busy
+from moltfleet.model.ports import HeldLock
 
 # A thread of ours holds a lock for milliseconds; longer is a deadlock of the code under test.
 _PATIENCE_S = 5.0
@@ -20,6 +21,7 @@ class FakeLocks:
         self._clock = clock
         self._changed = threading.Condition()
         self._held: dict[str, int] = {}
+        self._notes: dict[str, HeldLock] = {}
         self._others: dict[str, str] = {}
         self.history: list[str] = []
 
@@ -30,16 +32,24 @@ class FakeLocks:
     def release_by_other(self, name: str) -> None:
         """Let the other process end."""
         del self._others[name]
+        self._notes.pop(name, None)
+
+    def note_by_other(self, name: str, note: str, *, user: str = "bob", verb: str = "start") -> None:
+        """Let another process hold a lock with something to say."""
+        self.hold_by_other(name, verb=verb, user=user)
+        self._notes[name] = HeldLock(user=user, pid=4711, verb=verb, since=self._clock.now(), note=note)
 
     @contextmanager
-    def hold(self, name: str, *, verb: str, wait_s: float = 0.0) -> Iterator[None]:
+    def hold(self, name: str, *, verb: str, wait_s: float = 0.0, note: str = "") -> Iterator[None]:
         self._acquire(name, wait_s)
         self.history.append(f"{verb} {name}")
+        self._notes[name] = HeldLock(user="alice", pid=1, verb=verb, since=self._clock.now(), note=note)
         try:
             yield
         finally:
             with self._changed:
                 del self._held[name]
+                del self._notes[name]
                 self._changed.notify_all()
 
     def _acquire(self, name: str, wait_s: float) -> None:
@@ -56,3 +66,6 @@ class FakeLocks:
 
     def is_held(self, name: str) -> bool:
         return name in self._held or name in self._others
+
+    def held(self, prefix: str) -> tuple[HeldLock, ...]:
+        return tuple(held for name, held in sorted(self._notes.items()) if name.startswith(prefix))

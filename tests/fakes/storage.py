@@ -139,7 +139,11 @@ class FakeStorage:
         if disk.name in self.disks:
             raise AlreadyExists(f"libvirt failed to create volume {disk.name}: exists already")
         self.require_space(disk.length)
-        return _volume(self.put(disk))
+        disk.mtime = self._clock.now()
+        # Of two at once one gets the name, as with libvirt.
+        if self.disks.setdefault(disk.name, disk) is not disk:
+            raise AlreadyExists(f"libvirt failed to create volume {disk.name}: exists already")
+        return _volume(disk)
 
     def require_space(self, length: int) -> None:
         """Refuse what the pool has no room for."""

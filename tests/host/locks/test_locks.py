@@ -1,4 +1,4 @@
-"""Locks between real processes, and between real users when the tests run as root.
+"""Locks and reservations between real processes, and between real users when the tests run as root.
 
 Without root the same processes run as the one user there is; what another user may and may not is then shown by the
 unit tests of the directory's rules alone.
@@ -29,20 +29,21 @@ def place() -> Iterator[Path]:
     """A directory like /run/lock: open to all, sticky, and reachable for every user."""
     made = Path(tempfile.mkdtemp(prefix="moltfleet-test-"))
     made.chmod(0o1777)
-    shutil.copy(Path(__file__).with_name("holder.py"), made / "holder.py")
-    (made / "holder.py").chmod(0o644)
+    for program in ("holder.py", "reserver.py"):
+        shutil.copy(Path(__file__).with_name(program), made / program)
+        (made / program).chmod(0o644)
     yield made
     shutil.rmtree(made)
 
 
 @pytest.fixture
-def start(place: Path) -> Iterator[Start]:
-    """Start a process of a user that tries to hold a lock."""
+def launch(place: Path) -> Iterator[Start]:
+    """Run one of our programs as a user, with words of its own."""
     running: list[Holder] = []
 
-    def begin(user: int, name: str = "crab-1", verb: str = "molt", *, is_member: bool = True) -> Holder:
-        words = [str(place / "locks"), str(GROUP), f"{ALICE},{BOB}", name, verb]
-        argv = [*_as_user(user, is_member=is_member), sys.executable, str(place / "holder.py"), *words]
+    def begin(program: str, user: int, *words: str, is_member: bool = True) -> Holder:
+        common = [str(place / program), str(place / "locks"), str(GROUP), f"{ALICE},{BOB}"]
+        argv = [*_as_user(user, is_member=is_member), sys.executable, *common, *words]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         running.append(process)
         return process
@@ -52,6 +53,16 @@ def start(place: Path) -> Iterator[Start]:
         process.kill()
         process.wait(10)
         process.stdout.close()
+
+
+@pytest.fixture
+def start(launch: Start) -> Start:
+    """Start a process of a user that tries to hold a lock."""
+
+    def begin(user: int, name: str = "crab-1", verb: str = "molt", *, is_member: bool = True) -> Holder:
+        return launch("holder.py", user, name, verb, is_member=is_member)
+
+    return begin
 
 
 def _as_user(user: int, *, is_member: bool) -> list[str]:
@@ -172,3 +183,21 @@ print(child.pid, locks.is_held("crab-1"))
     child, held = out.stdout.split()
     os.kill(int(child), signal.SIGKILL)
     assert held == "False"
+
+
+def test_of_ten_starts_at_once_by_two_users_as_many_get_room_as_fit(launch):
+    rivals = [launch("reserver.py", (ALICE, BOB)[number % 2], f"crab-{number}") for number in range(10)]
+    answers = [answer(rival) for rival in rivals]
+    assert answers.count("kept") == 3
+    kept = {f"crab-{number}:{rivals[number].pid}" for number, line in enumerate(answers) if line == "kept"}
+    # Everybody else was shown exactly those three, whoever they belong to.
+    assert [set(line.split()[1:]) for line in answers if line != "kept"] == [kept] * 7
+
+
+def test_room_kept_by_a_killed_process_is_free_at_once(launch):
+    kept = [launch("reserver.py", ALICE, f"crab-{number}") for number in range(3)]
+    assert [answer(process) for process in kept] == ["kept"] * 3
+    assert answer(launch("reserver.py", BOB, "crab-3")).startswith("refused ")
+    os.kill(kept[0].pid, signal.SIGKILL)
+    kept[0].wait(10)
+    assert answer(launch("reserver.py", BOB, "crab-3")) == "kept"

@@ -78,8 +78,20 @@ def test_waiting_ends_in_time(locks):
     assert 0.3 <= time.monotonic() - started < 0.6
 
 
+def test_all_held_locks_of_a_kind_are_listed_with_their_notes(locks):
+    with locks.hold("room.b", verb="start", note="two"), locks.hold("room.a", verb="start", note="one"):
+        with locks.hold("crab-1", verb="molt", note="other"):
+            assert [(held.note, held.verb, held.pid) for held in locks.held("room.")] == [
+                ("one", "start", os.getpid()),
+                ("two", "start", os.getpid()),
+            ]
+        assert locks.held("crab-2") == ()
+    assert locks.held("room.") == ()
+
+
 def test_looking_makes_nothing(locks, tmp_path):
     assert not locks.is_held("crab-1")
+    assert locks.held("") == ()
     assert list(tmp_path.iterdir()) == []
 
 

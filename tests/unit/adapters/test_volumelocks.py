@@ -60,6 +60,9 @@ class MemoryStorage:
     def find(self, name: str) -> Volume | None:
         return self.get(name) if name in self.content else None
 
+    def volumes(self) -> tuple[Volume, ...]:
+        return tuple(self.get(name) for name in self.content)
+
     def get(self, name: str) -> Volume:
         if name not in self.content:
             raise NotFound(name)
@@ -120,6 +123,22 @@ def test_a_lock_excludes_another_machine_and_is_removed_when_released(locks, els
 def test_a_lock_excludes_the_same_process(locks):
     with locks.hold("crab-1", verb="molt"), pytest.raises(Busy), locks.hold("crab-1", verb="molt"):
         pass
+
+
+def test_locks_that_are_held_anywhere_are_listed_with_their_notes(locks, elsewhere, storage):
+    storage.content["room.qcow2"] = b""
+    storage.made["room.qcow2"] = 0.0
+    with locks.hold("room.b", verb="start", note="two"), elsewhere.hold("room.a", verb="start", note="one"):
+        assert [(held.note, held.user.rpartition(" on ")[2]) for held in locks.held("room.")] == [
+            ("one", "there"),
+            ("two", "here"),
+        ]
+    assert locks.held("room.") == ()
+
+
+def test_a_stale_lock_is_not_listed(locks, storage):
+    leave_behind(locks, storage, pid=2**22 + 5)
+    assert locks.held("crab") == ()
 
 
 def test_waiting_gives_the_holder_time(locks, elsewhere, clock):
@@ -212,7 +231,7 @@ def test_a_holder_whose_time_is_over_does_not_release_the_next_one_s_lock(locks,
 
 
 def test_the_claim_survives_its_volume():
-    claim = Claim(1, 2, "alice", "molt", 3.5, 4.5, "here", "key", "boot")
+    claim = Claim(1, 2, "alice", "molt", 3.5, 4.5, "here", "key", "boot", "a note")
     assert Claim.from_bytes(claim.to_bytes()) == claim
     assert len(claim.to_bytes()) == 4096
 

@@ -81,7 +81,8 @@ def test_an_empty_host_admits_and_every_rule_tells_its_arithmetic() -> None:
         " - 0.00 GiB reserved for starts = 60.00 GiB; needed 1.2 x 12.25 GiB = 14.70 GiB",
         "memory pressure 0.0 % (some avg60, /proc/pressure/memory), below 10 %;"
         " 0 OOM kills (/proc/vmstat, last 10 minutes)",
-        "100.00 GiB free (pool 'moltfleet'); needed 1.00 GiB expected growth + 2.00 GiB RAM image = 3.00 GiB",
+        "100.00 GiB free (pool 'moltfleet') - 0.00 GiB reserved for starts; needed 1.00 GiB expected growth"
+        " + 2.00 GiB RAM image = 3.00 GiB",
     ]
 
 
