@@ -122,6 +122,12 @@ class Config(_Section):
         description="Subnets for our network; the first free one is taken.",
     )
     reserve: Amount = Field(default=Size.of_gib(10), description="Host memory that clones never get.")
+    host_memory: Amount | None = Field(
+        default=None, description="Memory that counts as the host's; by default what the host has."
+    )
+    disk_growth: Amount = Field(
+        default=Size.of_gib(1), description="What a clone is expected to write at least, between two molts."
+    )
     virt_type: Literal["auto", "kvm", "qemu"] = Field(default="auto", description="Use KVM, emulate, or find out.")
     emulation_factor: float = Field(
         default=4, ge=1, le=100, description="Timeouts are this many times longer when emulated."
@@ -265,10 +271,12 @@ def _nearest(location: tuple[str, ...]) -> str:
     """Say which known key is meant, where it belongs, or which there are."""
     *section, name = location
     known = sorted(_model_of(tuple(section)).model_fields)
+    homes = [home for home in ("defaults", "timeouts") if name in _model_of((home,)).model_fields]
+    if homes and not section:
+        return f"It belongs under [{homes[0]}]."
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"The nearest known key is '{'.'.join([*section, close[0]])}'."
-    homes = [home for home in ("defaults", "timeouts") if name in _model_of((home,)).model_fields]
     return f"It belongs under [{homes[0]}]." if homes else f"Known keys: {', '.join(known)}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,38 @@ def memory() -> HostMemory:
     """Measure this machine's memory."""
     measured = psutil.virtual_memory()
     return HostMemory(Size(measured.total), Size(measured.available))
+
+
+def memory_pressure(proc: Path = _PROC) -> tuple[float | None, str]:
+    """Return the share of the last minute in which something waited for memory, in percent (PSI "some avg60").
+
+    With its origin; None with the reason where the kernel does not tell.
+    """
+    path = proc / "pressure/memory"
+    try:
+        text = path.read_text("ascii", "replace")
+    except FileNotFoundError:
+        return None, f"there is no {path} (the kernel has no PSI)"
+    except OSError as error:
+        # EOPNOTSUPP where it is built in and switched off: the kernel's parameter psi=1 switches it on.
+        return None, f"{path} cannot be read: {error.strerror} (the kernel parameter psi=1 switches it on)"
+    found = re.search(r"^some .*\bavg60=(\d+(?:\.\d+)?)", text, re.MULTILINE)
+    return (float(found[1]), str(path)) if found else (None, f"{path} has no 'some avg60'")
+
+
+def oom_kills(proc: Path = _PROC) -> int | None:
+    """Return how many processes the kernel killed for want of memory since the boot; None where it does not count."""
+    try:
+        text = (proc / "vmstat").read_text("ascii", "replace")
+    except OSError:
+        return None
+    found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def uptime_s(proc: Path = _PROC) -> float:
+    """Return the seconds since the boot; setting the clock does not move them."""
+    return float((proc / "uptime").read_text().split()[0])
 
 
 def cpu_count() -> int:

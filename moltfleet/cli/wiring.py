@@ -13,9 +13,11 @@ from moltfleet.adapters.keys import LocalKeys
 from moltfleet.adapters.libvirt.domains import LibvirtHypervisor
 from moltfleet.adapters.libvirt.gate import Gate
 from moltfleet.adapters.libvirt.host import LocalMachine, is_local
+from moltfleet.adapters.libvirt.meter import RemoteMeter
 from moltfleet.adapters.libvirt.networks import LibvirtNetworks
 from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.adapters.locks import FileLocks
+from moltfleet.adapters.meter import LocalMeter
 from moltfleet.adapters.openssh import SshClient, known_hosts_path, write_known_hosts
 from moltfleet.adapters.profiles import ProfileFiles
 from moltfleet.adapters.resources import BootstrapFiles
@@ -42,6 +44,7 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
     return Fleet(
         config=config,
         hypervisor=LibvirtHypervisor(gate, storage, _machine(uri), config.virt_type),
+        meter=LocalMeter() if is_local(uri) else RemoteMeter(gate),
         storage=storage,
         networks=LibvirtNetworks(gate, locks, name=_OWN_NETWORK, subnets=config.subnets),
         locks=locks,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from moltfleet.model.domain import CommandResult, Domain, DomainSpec, Endpoint, HostFacts
-from moltfleet.model.load import Reservation, Wanted
+from moltfleet.model.load import DomainUse, HostLoad, Reservation, Wanted
 from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
 from moltfleet.model.recipe import HostKeyPair as HostKeyPair
 from moltfleet.model.records import Attachment, Record
@@ -120,6 +120,9 @@ class Hypervisor(Protocol):
     def domains(self) -> tuple[Domain, ...]:
         """All domains, ours and foreign, without waiting behind a running job."""
 
+    def memory_use(self) -> tuple[DomainUse, ...]:
+        """What every active domain was promised and takes, ours and foreign ones, without waiting behind a job."""
+
     def find(self, name: str) -> Domain | None:
         """Look one domain up."""
 
@@ -181,6 +184,16 @@ class Hypervisor(Protocol):
 
     def authorize_key(self, name: str, user: str, public_key: str) -> None:
         """Add a public SSH key for a guest user by guest agent. Raises: GuestUnreachable."""
+
+
+class Meter(Protocol):
+    """The memory of the hypervisor's host."""
+
+    def measure(self) -> HostLoad:
+        """Read it now; changes nothing."""
+
+    def remember(self) -> None:
+        """Keep what later readings are compared with; for commands that change things anyway."""
 
 
 class Networks(Protocol):

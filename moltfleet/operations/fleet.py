@@ -13,6 +13,7 @@ from moltfleet.model.ports import (
     Images,
     Keys,
     Locks,
+    Meter,
     Networks,
     Profiles,
     Progress,
@@ -30,6 +31,7 @@ class Fleet:
 
     config: Config
     hypervisor: Hypervisor
+    meter: Meter
     storage: Storage
     networks: Networks
     locks: Locks

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from contract.host import Host, a_record
-from moltfleet.model.domain import DomainState
+from moltfleet.model.domain import DomainState, VirtType
 from moltfleet.model.errors import AlreadyExists, MoltfleetError, NotFound, ToolFailed, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
 from moltfleet.model.size import Size
@@ -55,6 +55,21 @@ class DomainContract:
         host.define_foreign(host.name("theirs"))
         assert host.hypervisor.get(host.name("theirs")).record is None
         assert host.name("theirs") in {domain.name for domain in host.hypervisor.domains()}
+
+    def test_memory_use_tells_active_domains_and_no_others(self, host: Host) -> None:
+        disk = host.disk("a.qcow2")
+        running = host.domain("a", disk, memory=Size.of_mib(96), vcpus=2)
+        host.domain("off", host.disk("off.qcow2"))
+        host.define_foreign(host.name("theirs"))
+        host.hypervisor.start(running)
+        host.hypervisor.start(host.name("theirs"))
+        used = {use.name: use for use in host.hypervisor.memory_use() if use.name.startswith(host.prefix)}
+        assert set(used) == {running, host.name("theirs")}
+        use = used[running]
+        assert (use.state, use.memory, use.vcpus) == (DomainState.RUNNING, Size.of_mib(96), 2)
+        assert use.emulated is (host.hypervisor.host().virt_type is VirtType.QEMU)
+        host.hypervisor.destroy(running)
+        assert running not in {use.name for use in host.hypervisor.memory_use()}
 
     def test_a_started_domain_runs_on_its_disk(self, host: Host) -> None:
         disk = host.disk("a.qcow2")

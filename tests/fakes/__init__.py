@@ -5,6 +5,7 @@ from fakes.files import FakeBootstrap, FakeImages, FakeKeys, FakeProfiles, FakeS
 from fakes.guests import Behaviour, FakeGuest, FakeGuests, FakeSession, failed, ok
 from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
+from fakes.meter import FakeMeter, a_calm_host
 from fakes.networks import FakeNetworks
 from fakes.process import Killed, Process, effects_told_to
 from fakes.storage import Disk, FakeStorage, qcow2_image
@@ -21,6 +22,7 @@ __all__ = [
     "FakeImages",
     "FakeKeys",
     "FakeLocks",
+    "FakeMeter",
     "FakeNetworks",
     "FakeProfiles",
     "FakeSeeds",
@@ -29,6 +31,7 @@ __all__ = [
     "Killed",
     "Process",
     "World",
+    "a_calm_host",
     "a_fleet",
     "a_world",
     "effects_told_to",

@@ -28,6 +28,7 @@ from moltfleet.model.errors import (
     ToolFailed,
     WrongState,
 )
+from moltfleet.model.load import DomainUse
 from moltfleet.model.records import CloneRecord, Record
 from moltfleet.model.size import Size
 
@@ -74,7 +75,10 @@ class SaveImage:
 
 @dataclass(slots=True)
 class FakeHypervisor:
-    """The Hypervisor port. ``violations`` collects what real libvirt allows and a fleet must never do."""
+    """The Hypervisor port. ``violations`` collects what real libvirt allows and a fleet must never do.
+
+    ``resident`` is what QEMU takes for a domain, by name; libvirt does not tell it of any other.
+    """
 
     storage: FakeStorage
     clock: FakeClock
@@ -83,6 +87,7 @@ class FakeHypervisor:
     images: dict[str, SaveImage] = field(default_factory=dict)
     commands: list[tuple[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    resident: dict[str, Size] = field(default_factory=dict)
     skips_a_layer: set[str] = field(default_factory=set)
     facts: HostFacts = field(
         default_factory=lambda: HostFacts(
@@ -153,6 +158,11 @@ class FakeHypervisor:
 
     def domains(self) -> tuple[Domain, ...]:
         return tuple(self._domain(machine) for machine in list(self.machines.values()))
+
+    def memory_use(self) -> tuple[DomainUse, ...]:
+        active = [domain for domain in self.domains() if domain.is_active]
+        emulated = self.facts.virt_type is VirtType.QEMU
+        return tuple(DomainUse(d.name, d.state, d.memory, d.vcpus, self.resident.get(d.name), emulated) for d in active)
 
     def find(self, name: str) -> Domain | None:
         return self.get(name) if name in self.machines else None
@@ -251,7 +261,7 @@ class FakeHypervisor:
         memory = Memory(boot_id=str(uuid.uuid4()), booted_at=self.clock.now())
         off_at = self.clock.now() + 1.0 if self.behaviour(name).powers_off_at_boot else None
         machine.running = Running(chain, memory, machine.record, off_at)
-        if not machine.spec.is_disk_readonly:
+        if machine.spec.record is not None and not machine.spec.is_disk_readonly:
             self.guest(name).first_boot()
 
     def _startable(self, name: str) -> Machine:
@@ -262,6 +272,8 @@ class FakeHypervisor:
 
     def _open(self, machine: Machine, top: str) -> tuple[str, ...]:
         """Open the layers as QEMU does: locked against a second writer, the rest believed."""
+        if machine.spec.record is None:
+            return (top,)  # somebody else's, on a disk of their own
         chain = self.storage.chain(top)
         for other in list(self.machines.values()):
             if other is not machine and other.running and top in other.running.chain:

@@ -11,6 +11,7 @@ from fakes.files import FakeBootstrap, FakeImages, FakeKeys, FakeProfiles, FakeS
 from fakes.guests import FakeGuest, FakeGuests
 from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
+from fakes.meter import FakeMeter
 from fakes.networks import FakeNetworks
 from fakes.process import Process, Watched
 from fakes.storage import Disk, FakeStorage
@@ -32,6 +33,7 @@ class World:
         self.clock = FakeClock()
         self.storage = FakeStorage(self.clock)
         self.hypervisor = FakeHypervisor(self.storage, self.clock)
+        self.meter = FakeMeter()
         self.networks = FakeNetworks()
         self.locks = FakeLocks(self.clock)
         self.guests = FakeGuests(self.hypervisor, self.clock)
@@ -45,6 +47,7 @@ class World:
         """The fleet as one process sees it, which may be killed."""
         ports: dict[str, Any] = {
             "hypervisor": self.hypervisor,
+            "meter": self.meter,
             "storage": self.storage,
             "networks": self.networks,
             "locks": self.locks,

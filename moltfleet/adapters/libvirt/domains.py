@@ -11,26 +11,19 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from moltfleet.adapters.libvirt import agent, domain_xml, host, metadata
+from moltfleet.adapters.libvirt import agent, domain_xml, host, metadata, statistics
 from moltfleet.adapters.libvirt.gate import Gate
+from moltfleet.adapters.libvirt.states import STATES
 from moltfleet.adapters.libvirt.storage import LibvirtStorage
-from moltfleet.model.domain import CommandResult, Domain, DomainSpec, DomainState, HostFacts
+from moltfleet.model.domain import CommandResult, Domain, DomainSpec, DomainState, HostFacts, VirtType
 from moltfleet.model.errors import GuestUnreachable, MoltfleetError, NotFound, ToolFailed, WrongState
+from moltfleet.model.load import DomainUse
 from moltfleet.model.names import not_found
 from moltfleet.model.records import Record
 from moltfleet.model.size import Size
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_STATES = {
-    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
-    libvirt.VIR_DOMAIN_BLOCKED: DomainState.BLOCKED,
-    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
-    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.SHUTTING_DOWN,
-    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.SHUT_OFF,
-    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.SUSPENDED,
-}
 _START_TIMEOUT_S = 120.0
 _SAVE_TIMEOUT_S = 1800.0
 _UNDEFINE_FLAGS = (
@@ -68,6 +61,11 @@ class LibvirtHypervisor:
     def domains(self) -> tuple[Domain, ...]:
         """See the port: one bulk listing, then descriptions that do not wait behind a job."""
         return self._gate.call("list domains", lambda c: tuple(_read_all(c.listAllDomains(0))), repeatable=True)
+
+    def memory_use(self) -> tuple[DomainUse, ...]:
+        """See the port: one bulk call."""
+        emulated = self.host().virt_type is VirtType.QEMU
+        return self._gate.call("measure domains", lambda c: statistics.read_use(c, emulated=emulated), repeatable=True)
 
     def find(self, name: str) -> Domain | None:
         """See the port."""
@@ -309,7 +307,7 @@ def _record(document: ET.Element, *, tolerant: bool) -> Record | None:
 
 def _read(domain: Any, *, tolerant: bool = False) -> Domain:
     document = ET.fromstring(domain.XMLDesc(_INACTIVE))
-    state = _STATES.get(domain.state(0)[0], DomainState.UNKNOWN)
+    state = STATES.get(domain.state(0)[0], DomainState.UNKNOWN)
     is_active = state not in (DomainState.SHUT_OFF, DomainState.CRASHED)
     live = ET.fromstring(domain.XMLDesc(0)) if is_active else None
     memory = document.findtext("memory", "0")

@@ -11,11 +11,13 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner
 
+from fakes import FakeMeter
 from moltfleet.cli.app import app
 from moltfleet.cli.invocation import FleetBuilder, Invocation, SshOpener
 from moltfleet.config import Config
 from moltfleet.model.domain import Domain, DomainState, Endpoint, HostFacts, VirtType
 from moltfleet.model.errors import NotFound
+from moltfleet.model.load import DomainUse
 from moltfleet.model.ports import Progress
 from moltfleet.model.records import (
     Attachment,
@@ -86,6 +88,13 @@ class MemoryHypervisor:
 
     def domains(self) -> tuple[Domain, ...]:
         return tuple(self.known.values())
+
+    def memory_use(self) -> tuple[DomainUse, ...]:
+        return tuple(
+            DomainUse(d.name, d.state, d.memory, d.vcpus, Size.of_gib(1), False)
+            for d in self.known.values()
+            if d.is_active
+        )
 
     def find(self, name: str) -> Domain | None:
         return self.known.get(name)
@@ -207,6 +216,7 @@ class MemoryFleet:
 
     hypervisor: MemoryHypervisor
     storage: MemoryStorage
+    meter: FakeMeter = field(default_factory=FakeMeter)
     locks: MemoryLocks = field(default_factory=MemoryLocks)
     guests: MemoryGuests = field(default_factory=MemoryGuests)
     seen: list[tuple[Config, str]] = field(default_factory=list)
@@ -215,9 +225,9 @@ class MemoryFleet:
         self.seen.append((config, uri))
         unused: Any = None
         return Fleet(
-            config=config, hypervisor=self.hypervisor, storage=self.storage, networks=unused, locks=self.locks,
-            guests=self.guests, keys=MemoryKeys(), seeds=unused, images=unused, bootstrap=unused, profiles=unused,
-            clock=MemoryClock(), progress=progress,
+            config=config, hypervisor=self.hypervisor, meter=self.meter, storage=self.storage, networks=unused,
+            locks=self.locks, guests=self.guests, keys=MemoryKeys(), seeds=unused, images=unused, bootstrap=unused,
+            profiles=unused, clock=MemoryClock(), progress=progress,
         )  # fmt: skip  # type: ignore[arg-type]
 
     def forget_clones(self) -> None:
