@@ -110,6 +110,9 @@ class Storage(Protocol):
     def free_space(self) -> Size:
         """What the pool's file system still has."""
 
+    def find_free_space(self) -> Size | None:
+        """As :meth:`free_space`, up to date; None where there is no running pool, and none is made."""
+
 
 class Hypervisor(Protocol):
     """Domains, host facts and save images."""

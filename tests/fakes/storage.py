@@ -51,6 +51,7 @@ class FakeStorage:
     def __init__(self, clock: FakeClock) -> None:
         self.disks: dict[str, Disk] = {}
         self.free = Size.of_gib(100)
+        self.has_pool = True
         self.refusals: list[str] = []
         self.users: Callable[[str, str, str | None], str | None] = lambda path, name, owner: None
         self._clock = clock
@@ -191,6 +192,9 @@ class FakeStorage:
 
     def free_space(self) -> Size:
         return self.free - Size(sum(disk.length for disk in self.disks.values()))
+
+    def find_free_space(self) -> Size | None:
+        return self.free_space() if self.has_pool else None
 
     def fill(self) -> None:
         """Leave no room for even an empty overlay."""

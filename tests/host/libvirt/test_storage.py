@@ -44,3 +44,14 @@ def test_what_an_unreadable_record_may_mean_is_kept(host: Host, define: Callable
 def test_an_unreadable_record_keeps_nothing_that_it_does_not_name(host: Host, define: Callable[[str], None]) -> None:
     define(UNREADABLE.format(names="other.qcow2"))
     assert host.storage.delete(host.disk("a.qcow2")) is True
+
+
+def test_looking_for_free_space_makes_no_pool(bare_gate: Gate, locks: FakeLocks) -> None:
+    assert LibvirtStorage(bare_gate, locks, pool="moltfleet", path="/pool").find_free_space() is None
+    assert bare_gate.call("list pools", lambda c: c.listAllStoragePools(0)) == []
+
+
+def test_looking_for_free_space_starts_no_pool(gate: Gate, storage: LibvirtStorage) -> None:
+    gate.call("stop the pool", lambda c: c.storagePoolLookupByName("moltfleet").destroy())
+    assert storage.find_free_space() is None
+    assert not gate.call("look", lambda c: c.storagePoolLookupByName("moltfleet").isActive())
