@@ -20,6 +20,7 @@ from moltfleet.adapters.locks import FileLocks
 from moltfleet.adapters.meter import LocalMeter
 from moltfleet.adapters.openssh import SshClient, known_hosts_path, write_known_hosts
 from moltfleet.adapters.profiles import ProfileFiles
+from moltfleet.adapters.reservations import LockReservations
 from moltfleet.adapters.resources import BootstrapFiles
 from moltfleet.adapters.run import hand_over
 from moltfleet.adapters.seed import NoCloudSeeds
@@ -48,6 +49,7 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         storage=storage,
         networks=LibvirtNetworks(gate, locks, name=_OWN_NETWORK, subnets=config.subnets),
         locks=locks,
+        reservations=LockReservations(locks, clock),
         guests=SshGuests(keys.fleet_private_key),
         keys=keys,
         seeds=NoCloudSeeds(),

@@ -26,6 +26,8 @@ class DomainState(StrEnum):
 class Domain:
     """One domain. ``active_disk`` and ``inactive_disk`` are source paths of the first disk, None when there is none.
 
+    ``memory`` is that of its definition, ``active_memory`` that of the QEMU process, None when there is none.
+
     ``record`` is None for a foreign domain, which is never changed; so it is for one of ours whose record cannot be
     read, whose role ("clone", "golden", "build") is ``unreadable`` then.
     """
@@ -36,6 +38,7 @@ class Domain:
     memory: Size
     vcpus: int
     record: Record | None
+    active_memory: Size | None = None
     active_disk: str | None = None
     inactive_disk: str | None = None
     unreadable: str | None = None

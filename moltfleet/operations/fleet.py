@@ -17,6 +17,7 @@ from moltfleet.model.ports import (
     Networks,
     Profiles,
     Progress,
+    Reservations,
     Seeds,
     Storage,
 )
@@ -35,6 +36,7 @@ class Fleet:
     storage: Storage
     networks: Networks
     locks: Locks
+    reservations: Reservations
     guests: Guests
     keys: Keys
     seeds: Seeds

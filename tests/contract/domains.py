@@ -36,6 +36,7 @@ class DomainContract:
         assert (domain.name, domain.uuid, domain.state) == (spec.name, spec.uuid, DomainState.SHUT_OFF)
         assert (domain.memory, domain.vcpus, domain.record) == (Size.of_mib(96), 2, spec.record)
         assert (domain.active_disk, domain.inactive_disk) == (None, host.storage.path_of(disk))
+        assert domain.active_memory is None
 
     def test_a_name_is_defined_once(self, host: Host) -> None:
         disk = host.disk("a.qcow2")
@@ -78,6 +79,7 @@ class DomainContract:
         domain = host.hypervisor.get(name)
         assert domain.is_active
         assert domain.active_disk == domain.inactive_disk == host.storage.path_of(disk)
+        assert domain.active_memory == domain.memory
         assert host.hypervisor.live_chain(name)[0] == host.storage.path_of(disk)
 
     def test_a_running_domain_is_not_started_again(self, host: Host) -> None:

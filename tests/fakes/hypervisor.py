@@ -38,11 +38,12 @@ LEASED = "10.0.0.5"
 
 @dataclass(slots=True)
 class Running:
-    """A QEMU process: the layers it has open, top first, the guest's RAM, and the live copy of the metadata."""
+    """A QEMU process: the layers it has open, top first, the guest's RAM, its size, and the live copy of the metadata."""
 
     chain: tuple[str, ...]
     memory: Memory
     record: Record | None
+    size: Size
     off_at: float | None = None
     is_paused: bool = False
 
@@ -69,6 +70,7 @@ class SaveImage:
     """A file that saving wrote: RAM, the live metadata of that moment, and what the disk held then."""
 
     memory: Memory
+    size: Size
     record: Record | None
     disk_content: dict[str, str]
 
@@ -162,7 +164,10 @@ class FakeHypervisor:
     def memory_use(self) -> tuple[DomainUse, ...]:
         active = [domain for domain in self.domains() if domain.is_active]
         emulated = self.facts.virt_type is VirtType.QEMU
-        return tuple(DomainUse(d.name, d.state, d.memory, d.vcpus, self.resident.get(d.name), emulated) for d in active)
+        return tuple(
+            DomainUse(d.name, d.state, d.active_memory or d.memory, d.vcpus, self.resident.get(d.name), emulated)
+            for d in active
+        )
 
     def find(self, name: str) -> Domain | None:
         return self.get(name) if name in self.machines else None
@@ -192,6 +197,7 @@ class FakeHypervisor:
             memory=machine.spec.memory,
             vcpus=machine.spec.vcpus,
             record=None if machine.is_newer else machine.record,
+            active_memory=running.size if running else None,
             active_disk=running.chain[0] if running else None,
             inactive_disk=machine.disk,
             unreadable="clone" if machine.is_newer else None,
@@ -260,7 +266,7 @@ class FakeHypervisor:
         chain = self._open(machine, machine.disk)
         memory = Memory(boot_id=str(uuid.uuid4()), booted_at=self.clock.now())
         off_at = self.clock.now() + 1.0 if self.behaviour(name).powers_off_at_boot else None
-        machine.running = Running(chain, memory, machine.record, off_at)
+        machine.running = Running(chain, memory, machine.record, machine.spec.memory, off_at)
         if machine.spec.record is not None and not machine.spec.is_disk_readonly:
             self.guest(name).first_boot()
 
@@ -309,6 +315,7 @@ class FakeHypervisor:
         image = Disk(ram, "raw", 1 << 20, is_private=True, is_known=False, data=b"LibvirtQemudSave")
         self.images[self.storage.put(image).path] = SaveImage(
             memory=machine.running.memory,
+            size=machine.running.size,
             record=machine.running.record,
             disk_content=self.storage.view(machine.running.chain),
         )
@@ -324,7 +331,7 @@ class FakeHypervisor:
         chain = self._open(machine, self.storage.path_of(disk))
         if self.storage.view(chain) != image.disk_content:
             self.violations.append(f"RAM of {name} was restored on a disk that holds something else")
-        machine.running = Running(chain, replace(image.memory), record)
+        machine.running = Running(chain, replace(image.memory), record, image.size)
 
     def freeze_disk(self, name: str, overlay: str) -> None:
         machine = self._machine(name)

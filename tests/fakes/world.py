@@ -15,6 +15,7 @@ from fakes.meter import FakeMeter
 from fakes.networks import FakeNetworks
 from fakes.process import Process, Watched
 from fakes.storage import Disk, FakeStorage
+from moltfleet.adapters.reservations import LockReservations
 from moltfleet.config import Config
 from moltfleet.model.domain import DomainSpec
 from moltfleet.model.records import Attachment, CloneRecord, Generation, GoldenRecord
@@ -51,6 +52,7 @@ class World:
             "storage": self.storage,
             "networks": self.networks,
             "locks": self.locks,
+            "reservations": LockReservations(self.locks, self.clock),
             "guests": self.guests,
             "keys": self.keys,
             "seeds": FakeSeeds(),

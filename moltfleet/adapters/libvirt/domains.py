@@ -310,19 +310,23 @@ def _read(domain: Any, *, tolerant: bool = False) -> Domain:
     state = STATES.get(domain.state(0)[0], DomainState.UNKNOWN)
     is_active = state not in (DomainState.SHUT_OFF, DomainState.CRASHED)
     live = ET.fromstring(domain.XMLDesc(0)) if is_active else None
-    memory = document.findtext("memory", "0")
     record = _record(document, tolerant=tolerant)
     return Domain(
         name=domain.name(),
         uuid=domain.UUIDString(),
         state=state,
-        memory=Size(int(memory) * 1024),
+        memory=_memory(document),
         vcpus=int(document.findtext("vcpu", "1")),
         record=record,
+        active_memory=None if live is None else _memory(live),
         active_disk=None if live is None else domain_xml.first_disk_path(live),
         inactive_disk=domain_xml.first_disk_path(document),
         unreadable=metadata.role_in(document) if record is None else None,
     )
+
+
+def _memory(document: ET.Element) -> Size:
+    return Size(int(document.findtext("memory", "0")) * 1024)
 
 
 def _drop_managed_save(domain: Any) -> None:

@@ -17,7 +17,7 @@ from moltfleet.cli.invocation import FleetBuilder, Invocation, SshOpener
 from moltfleet.config import Config
 from moltfleet.model.domain import Domain, DomainState, Endpoint, HostFacts, VirtType
 from moltfleet.model.errors import NotFound
-from moltfleet.model.load import DomainUse
+from moltfleet.model.load import DomainUse, Reservation
 from moltfleet.model.ports import Progress
 from moltfleet.model.records import (
     Attachment,
@@ -160,6 +160,16 @@ class MemoryLocks:
         yield
 
 
+class MemoryReservations:
+    """Room without end."""
+
+    def current(self) -> tuple[Reservation, ...]:
+        return ()
+
+    def is_mine(self, name: str) -> bool:
+        return True
+
+
 @dataclass
 class MemorySession:
     """A login that knows a few commands and keeps what was copied."""
@@ -226,8 +236,8 @@ class MemoryFleet:
         unused: Any = None
         return Fleet(
             config=config, hypervisor=self.hypervisor, meter=self.meter, storage=self.storage, networks=unused,
-            locks=self.locks, guests=self.guests, keys=MemoryKeys(), seeds=unused, images=unused, bootstrap=unused,
-            profiles=unused, clock=MemoryClock(), progress=progress,
+            locks=self.locks, reservations=MemoryReservations(), guests=self.guests, keys=MemoryKeys(), seeds=unused,
+            images=unused, bootstrap=unused, profiles=unused, clock=MemoryClock(), progress=progress,
         )  # fmt: skip  # type: ignore[arg-type]
 
     def forget_clones(self) -> None:
