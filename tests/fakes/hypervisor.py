@@ -38,7 +38,7 @@ LEASED = "10.0.0.5"
 
 @dataclass(slots=True)
 class Running:
-    """A QEMU process: the layers it has open, top first, the guest's RAM, its size, and the live copy of the metadata."""
+    """A QEMU process: its layers, top first, the guest's RAM, its size, and the live copy of the metadata."""
 
     chain: tuple[str, ...]
     memory: Memory
