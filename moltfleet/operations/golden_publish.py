@@ -51,6 +51,7 @@ def manifest(request: BuildRequest, base: BaseImage, facts: BuildFacts) -> dict[
         "kernel": facts.kernel,
         "idle_memory_bytes": facts.idle_kib * 1024,
         "packages": facts.packages,
+        "npm_packages": facts.npm_packages,
     }
 
 

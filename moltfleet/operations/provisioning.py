@@ -38,6 +38,7 @@ class BuildFacts:
 
     identity: IdentityFacts
     packages: dict[str, str]
+    npm_packages: dict[str, str]
     cloud_init: str
     kernel: str
     idle_kib: int
@@ -108,6 +109,7 @@ def _provision(
     return BuildFacts(
         identity=identity,
         packages=_texts(report.get("packages")),
+        npm_packages=_texts(report.get("npm_packages")),
         cloud_init=_text(report.get("cloud_init")),
         kernel=_text(report.get("kernel")),
         idle_kib=value if isinstance(value := report.get("idle_kib"), int) else 0,

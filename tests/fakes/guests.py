@@ -185,6 +185,7 @@ class FakeGuest:
             "kernel": "6.1.0-fake",
             "cloud_init": "22.4.2",
             "packages": {"jq": "1.6"},
+            "npm_packages": {"npm": "10.9.9"},
         }
         code = 1 if self.behaviour.missing_commands else 0
         return CommandResult(code, json.dumps(report).encode(), b"")

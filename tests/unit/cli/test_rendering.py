@@ -74,6 +74,7 @@ MANIFEST: dict[str, object] = {
     "kernel": "6.1.0-28-cloud-amd64",
     "idle_memory_bytes": 210 * 2**20,
     "packages": {"NAME": "1.6-2.1"},
+    "npm_packages": {"NAME": "10.9.9"},
 }
 COLLECTED = Collected()
 COLLECTED.write("base-1", False, b"out \xff")

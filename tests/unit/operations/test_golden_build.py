@@ -55,7 +55,7 @@ def test_the_manifest_says_what_the_golden_was_made_from(world: World) -> None:
     _, manifest = listing.show_golden(world.fleet, "two")
     assert manifest["schema"] == "moltfleet.manifest/1"
     assert (manifest["source"], manifest["extra_packages"], manifest["scripts"]) == ("debian-12", ["jq"], ["setup.sh"])
-    assert manifest["packages"] == {"jq": "1.6"}
+    assert (manifest["packages"], manifest["npm_packages"]) == ({"jq": "1.6"}, {"npm": "10.9.9"})
 
 
 def test_a_second_build_is_the_next_generation_and_leaves_clones_of_the_first_alone(world: World) -> None:
