@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from moltfleet.model.size import Size
 
 # Below it no Linux guest boots.
 LEAST_CLONE = Size.of_mib(64)
+
+
+class Verdict(StrEnum):
+    """How a number of clones fits: with the room of one to spare, without, or not."""
+
+    SAFE = "safe"
+    POSSIBLE = "possible"
+    NO = "no"
 
 
 @dataclass(frozen=True, slots=True)
