@@ -73,7 +73,10 @@ class VirtType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """The hypervisor host. ``memory_origin`` says where the figure is from; versions are libvirt's integers."""
+    """The hypervisor host. ``memory_origin`` says where the figure is from; versions are libvirt's integers.
+
+    ``name`` is what the host calls itself; empty when it does not.
+    """
 
     uri: str
     is_local: bool
@@ -85,6 +88,7 @@ class HostFacts:
     memory: Size
     memory_origin: str
     cpus: int
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

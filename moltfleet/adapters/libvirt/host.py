@@ -47,7 +47,15 @@ def read(connection: Any, *, uri: str, local: LocalMachine | None, wanted: str) 
         memory=memory,
         memory_origin=origin,
         cpus=local.cpus if local else connection.getInfo()[2],
+        name=_name(connection),
     )
+
+
+def _name(connection: Any) -> str:
+    try:
+        return str(connection.getHostname())
+    except libvirt.libvirtError:  # the host cannot resolve its own name
+        return ""
 
 
 def _qemu_version(connection: Any) -> int:
