@@ -26,6 +26,11 @@ def unshare_host() -> None:
     _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID), "unshare")
 
 
+def unshare_mounts() -> None:
+    """Give this process a mount namespace of its own."""
+    _check(_libc.unshare(CLONE_NEWNS), "unshare")
+
+
 def join_host(pid: int) -> None:
     """Enter a process's mount, network and PID namespaces; PID takes effect for children only."""
     kinds = ("pid", "net", "mnt")
