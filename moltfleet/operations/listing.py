@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 
 from moltfleet.model.domain import Domain, DomainState, Endpoint
 from moltfleet.model.errors import WrongState
 from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
 from moltfleet.model.results import CloneView, GoldenView
 from moltfleet.model.size import Size
+from moltfleet.model.volumes import Volume
 from moltfleet.operations import molting
 from moltfleet.operations.clones import get_any_golden
 from moltfleet.operations.delete import clones_of
@@ -20,14 +22,21 @@ _LARGEST_MANIFEST = 8 << 20
 def list_clones(fleet: Fleet) -> tuple[CloneView, ...]:
     """All clones by name."""
     domains = fleet.hypervisor.domains()
-    clones = sorted((d for d in domains if d.is_clone or d.unreadable == "clone"), key=lambda d: d.name)
-    if not clones:
-        return ()
+    return view_clones(fleet, domains, fleet.storage.volumes()) if any(map(_is_shown, domains)) else ()
+
+
+def view_clones(fleet: Fleet, domains: Sequence[Domain], volumes: Iterable[Volume]) -> tuple[CloneView, ...]:
+    """The clones among ``domains`` by name, with what they take of ``volumes``."""
     latest = {
         d.name: d.record.latest.number for d in domains if isinstance(d.record, GoldenRecord) and d.record.generations
     }
-    allocations = {volume.name: volume.allocation.bytes for volume in fleet.storage.volumes()}
+    allocations = {volume.name: volume.allocation.bytes for volume in volumes}
+    clones = sorted(filter(_is_shown, domains), key=lambda domain: domain.name)
     return tuple(_view(fleet, domain, latest, allocations) for domain in clones)
+
+
+def _is_shown(domain: Domain) -> bool:
+    return domain.is_clone or domain.unreadable == "clone"
 
 
 def _view(fleet: Fleet, domain: Domain, latest: dict[str, int], allocations: dict[str, int]) -> CloneView:
