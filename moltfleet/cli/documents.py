@@ -7,8 +7,10 @@ from typing import Any
 
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.streams import GuestOutput
+from moltfleet.model.containment import HostPlan
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 
 Document = dict[str, Any]
@@ -75,9 +77,42 @@ def copy_document(source: str, destination: str) -> Document:
     return {"schema": "moltfleet.copy/1", "source": source, "destination": destination}
 
 
+def host_check_document(checks: Iterable[Check]) -> Document:
+    """``moltfleet.host-check/1``."""
+    rows = list(checks)
+    counts = {state: sum(check.state is state for check in rows) for state in CheckState}
+    return {
+        "schema": "moltfleet.host-check/1",
+        "warnings": counts[CheckState.WARNING],
+        "unknown": counts[CheckState.UNKNOWN],
+        "checks": [_check(check) for check in rows],
+    }
+
+
+def host_contain_document(plan: HostPlan, *, removed: bool, left: Iterable[Check]) -> Document:
+    """``moltfleet.host-contain/1``; ``left`` are the checks that are not ok afterwards."""
+    return {
+        "schema": "moltfleet.host-contain/1",
+        "removed": removed,
+        "files": [{"path": act.path, "act": act.act} for act in plan.acts],
+        "notes": list(plan.notes),
+        "checks": [_check(check) for check in left],
+    }
+
+
 def dry_run_document(lines: Iterable[str]) -> Document:
     """``moltfleet.dry-run/1``."""
     return {"schema": "moltfleet.dry-run/1", "lines": list(lines)}
+
+
+def _check(check: Check) -> Document:
+    return {
+        "name": check.name,
+        "state": check.state,
+        "finding": check.finding,
+        "why": check.why,
+        "fix": check.fix,
+    }
 
 
 def _clone(view: CloneView) -> Document:

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from moltfleet.model.domain import Endpoint
     from moltfleet.model.ports import Progress
     from moltfleet.operations.fleet import Fleet
+    from moltfleet.operations.host import Host
 
 # Given the settings (whose ``uri`` is the effective one), the URI and the progress.
 FleetBuilder = Callable[["Config", str, "Progress"], "Fleet"]
+# Given the settings and the progress.
+HostBuilder = Callable[["Config", "Progress"], "Host"]
 # Given the arguments of the OpenSSH client and the clones whose host keys it is to know; returns its exit status.
 SshOpener = Callable[["Config", Sequence[str], Iterable["Endpoint"]], int]
 
@@ -32,6 +35,12 @@ def _wire(config: Config, uri: str, progress: Progress) -> Fleet:
     from moltfleet.cli.wiring import build_fleet
 
     return build_fleet(config, uri, progress)
+
+
+def _wire_host(config: Config, progress: Progress) -> Host:
+    from moltfleet.cli.wiring_host import build_host
+
+    return build_host(config, progress)
 
 
 def _open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint]) -> int:
@@ -45,6 +54,7 @@ class Invocation:
     """The object on click's context. Fields above ``uri`` are for tests; the others are set by options."""
 
     build_fleet: FleetBuilder = _wire
+    build_host: HostBuilder = _wire_host
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     interactive: bool | None = None
     open_ssh: SshOpener = _open_ssh
@@ -94,6 +104,14 @@ class Invocation:
             configure_logging(self.verbosity)
             self._fleet = self.build_fleet(self.config, self.config.uri, self.progress)
         return self._fleet
+
+    @property
+    def host(self) -> Host:
+        """This machine, for the commands that are about it and not about libvirt."""
+        from moltfleet.cli.logs import configure_logging
+
+        configure_logging(self.verbosity)
+        return self.build_host(self.config, self.progress)
 
     @property
     def is_interactive(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from moltfleet.model.containment import HostPlan
 from moltfleet.model.domain import Endpoint
+from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.names import printable
 from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 from moltfleet.model.size import Size
@@ -121,6 +123,23 @@ def manifest_text(manifest: Mapping[str, object]) -> str:
 
 def _whole(value: object) -> int:
     return value if isinstance(value, int) and value >= 0 else 0
+
+
+def checks_text(checks: Iterable[Check]) -> str:
+    """One line per check, then a paragraph about each that is not ok."""
+    rows = list(checks)
+    table = _table(("CHECK", "STATE", "FINDING"), [(check.name, check.state, check.finding) for check in rows])
+    wrong = [_paragraph(check.name, _reasons(check), width=3) for check in rows if check.state is not CheckState.OK]
+    return "\n\n".join([table, *wrong] if table else wrong)
+
+
+def _reasons(check: Check) -> tuple[tuple[str, object], ...]:
+    return (("why", check.why), *((("fix", check.fix),) if check.fix else ()))
+
+
+def file_acts_table(plan: HostPlan) -> str:
+    """One line per file of what became of it."""
+    return _table(("FILE", "ACT"), [(act.path, act.act) for act in plan.acts])
 
 
 def _paragraph(title: str, facts: Iterable[tuple[str, object]], *, width: int) -> str:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from fakes import FakeMeter
 from moltfleet.cli.app import app
-from moltfleet.cli.invocation import FleetBuilder, Invocation, SshOpener
+from moltfleet.cli.invocation import FleetBuilder, HostBuilder, Invocation, SshOpener
 from moltfleet.config import Config
 from moltfleet.model.domain import Domain, DomainState, Endpoint, HostFacts, VirtType
 from moltfleet.model.errors import NotFound
@@ -282,6 +282,7 @@ class Run(Protocol):
         interactive: bool = False,
         input: str | None = None,
         open_ssh: SshOpener = ...,
+        build_host: HostBuilder | None = None,
         environment: dict[str, str] | None = None,
     ) -> Outcome: ...
 
@@ -307,11 +308,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def invoke(
         *args: str, build_fleet: FleetBuilder = no_fleet, interactive: bool = False, input: str | None = None,
-        open_ssh: SshOpener = no_ssh, environment: dict[str, str] | None = None,
+        open_ssh: SshOpener = no_ssh, build_host: HostBuilder | None = None,
+        environment: dict[str, str] | None = None,
     ) -> Outcome:  # fmt: skip
         invocation = Invocation(
             build_fleet=build_fleet, open_ssh=open_ssh, interactive=interactive, environment={"HOME": str(tmp_path)}
         )
+        if build_host is not None:
+            invocation.build_host = build_host
         options: dict[str, Any] = {"obj": invocation, "terminal_width": 80}
         result = CliRunner().invoke(app, list(args), input=input, env=environment, catch_exceptions=False, **options)
         return Outcome(result.exit_code, result.stdout, result.stderr)

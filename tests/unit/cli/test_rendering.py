@@ -13,8 +13,10 @@ import pytest
 from moltfleet.cli import documents, tables
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.streams import Collected
+from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import Busy
+from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
 
@@ -76,6 +78,11 @@ MANIFEST: dict[str, object] = {
     "packages": {"NAME": "1.6-2.1"},
     "npm_packages": {"NAME": "10.9.9"},
 }
+CHECKS = (
+    Check("swap", CheckState.WARNING, "8 GiB that clones can be pushed into", "It is slow.", "Limit it."),
+    Check("sshd", CheckState.OK, "protected", "It is the way in."),
+)
+CONTAINED = HostPlan((FileAct("/etc/a", "create", b"a\n"),), notes=("earlyoom is not installed",))
 COLLECTED = Collected()
 COLLECTED.write("base-1", False, b"out \xff")
 COLLECTED.write("base-1", True, b"err")
@@ -204,6 +211,8 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1]))),
     documents.copy_document("a", "base-1:b"),
     documents.golden_deleted_document("base"),
+    documents.host_check_document(CHECKS),
+    documents.host_contain_document(CONTAINED, removed=False, left=CHECKS[:1]),
     documents.dry_run_document(("delete base-1",)),
     {"schema": "moltfleet.error/1", "error": error_document(BUSY)},
 )
