@@ -26,7 +26,7 @@ _PARTICIPLES = {
 }
 # Locks that stand for no clone, golden or volume; they are only ever used.
 _FIXED = {
-    "admission": "The check of free memory",
+    "check.room": "The check for room on the host",
     "fleet": "The fleet",
     "network": "The network",
     "pool": "The storage pool",

@@ -12,7 +12,8 @@ from moltfleet.model.ports import Clock, HeldLock, Locks
 from moltfleet.model.size import Size
 
 _PREFIX = "room."
-_CHECK = "admission"
+# No clone is called so: names of clones have no dot.
+_CHECK = "check.room"
 # A check takes milliseconds; a host whose statistics hang must not stop every start without a word.
 _CHECK_WAIT_S = 60.0
 # Where a holder cannot be asked whether it lives (a remote libvirt), its room is not kept for ever: after that long its

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from moltfleet.cli.admitting import admission_options
 from moltfleet.cli.command import FILE, FleetCommand, size_option
 from moltfleet.cli.completing import complete_goldens
 from moltfleet.cli.files import read_public_keys
@@ -51,6 +52,7 @@ from moltfleet.model.requests import CreateRequest
     multiple=True,
     help="Public SSH key that may log in; repeatable.  [default: the config's, ~/.ssh/id_*.pub]",
 )
+@admission_options
 @pass_invocation
 def create_command(
     invocation: Invocation, /, *, golden: str | None, key_files: tuple[Path, ...], **options: Any

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from moltfleet.cli.admitting import admission_options
 from moltfleet.cli.command import FILE, CommandGroup, FleetCommand, size_option
 from moltfleet.cli.completing import complete_goldens
 from moltfleet.cli.documents import (
@@ -83,6 +84,7 @@ def _check_digest(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option(
     "--require-service", "required_services", metavar="NAME", multiple=True, help="Service that must run at the end."
 )
+@admission_options
 @pass_invocation
 def build_command(
     invocation: Invocation, /, *, user_data: tuple[Path, ...], scripts: tuple[Path, ...], **options: Any

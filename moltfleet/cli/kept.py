@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from moltfleet.cli.admitting import admission_options
 from moltfleet.cli.command import CommandGroup, FleetCommand
 from moltfleet.cli.completing import complete_clones, complete_labels
 from moltfleet.cli.documents import kept_deleted_document, kept_document
 from moltfleet.cli.finish import finish_molts
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.cli.tables import kept_table
+from moltfleet.model.requests import AdmissionRequest
 
 
 @click.group("kept", cls=CommandGroup)
@@ -38,8 +40,9 @@ def list_command(invocation: Invocation, /, *, names: tuple[str, ...]) -> None:
 @kept_command.command("restore", cls=FleetCommand, changes=True, example="moltfleet kept restore base-1 before-upgrade")
 @click.argument("name", shell_complete=complete_clones)
 @click.argument("label", shell_complete=complete_labels)
+@admission_options
 @pass_invocation
-def restore_command(invocation: Invocation, /, *, name: str, label: str) -> None:
+def restore_command(invocation: Invocation, /, *, name: str, label: str, admission: AdmissionRequest) -> None:
     """Go back to a kept state of a clone.
 
     The disk is as it was; the clone boots. What it is now stays for `moltfleet undo`, in place of what was there for
@@ -49,7 +52,7 @@ def restore_command(invocation: Invocation, /, *, name: str, label: str) -> None
 
     if invocation.dry_run:
         return invocation.show_plan(plan_restore(invocation.fleet, name, label))
-    return finish_molts(invocation, "moltfleet.kept-restore/1", (restore(invocation.fleet, name, label),))
+    return finish_molts(invocation, "moltfleet.kept-restore/1", (restore(invocation.fleet, name, label, admission),))
 
 
 @kept_command.command("delete", cls=FleetCommand, destroys=True, example="moltfleet kept delete base-1 before-upgrade")

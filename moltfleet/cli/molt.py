@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from moltfleet.cli.admitting import admission_options
 from moltfleet.cli.command import FleetCommand, choose_targets, targets
 from moltfleet.cli.completing import complete_clones
 from moltfleet.cli.finish import finish_molts
 from moltfleet.cli.invocation import Invocation, pass_invocation
-from moltfleet.model.requests import MoltRequest
+from moltfleet.model.requests import AdmissionRequest, MoltRequest
 
 
 @click.command(
@@ -45,6 +46,7 @@ from moltfleet.model.requests import MoltRequest
     help="How long to wait for a clone that another command works on.",
 )
 @click.option("--discard-snapshots", is_flag=True, help="Drop snapshots that were made by hand; else they stop a molt.")
+@admission_options
 @pass_invocation
 def molt_command(invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, **options: Any) -> None:
     """Throw away everything since the clean point, RAM and disk.
@@ -64,8 +66,9 @@ def molt_command(invocation: Invocation, /, *, names: tuple[str, ...], everyone:
 
 @click.command("undo", cls=FleetCommand, changes=True, example="moltfleet undo base-1")
 @click.argument("name", shell_complete=complete_clones)
+@admission_options
 @pass_invocation
-def undo_command(invocation: Invocation, /, *, name: str) -> None:
+def undo_command(invocation: Invocation, /, *, name: str, admission: AdmissionRequest) -> None:
     """Bring back what the last molt of a clone threw away.
 
     The disk is as it was; the clone boots. A second undo swaps the two states again.
@@ -77,4 +80,4 @@ def undo_command(invocation: Invocation, /, *, name: str) -> None:
 
         (found,) = clone_names(invocation.fleet, (name,))
         return invocation.show_plan((f"swap the shed layer of {found} back and boot it",))
-    return finish_molts(invocation, "moltfleet.undo/1", (undo(invocation.fleet, name),))
+    return finish_molts(invocation, "moltfleet.undo/1", (undo(invocation.fleet, name, admission),))

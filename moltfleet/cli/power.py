@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from moltfleet.cli.admitting import admission_options
 from moltfleet.cli.command import FleetCommand, choose_targets, targets
 from moltfleet.cli.finish import finish_acts
 from moltfleet.cli.invocation import Invocation, pass_invocation
-from moltfleet.model.requests import StopRequest
+from moltfleet.model.requests import AdmissionRequest, StartRequest, StopRequest
 
 _TIMEOUT = click.option(
     "--timeout",
@@ -26,28 +29,41 @@ def _show_plan(invocation: Invocation, names: tuple[str, ...], verb: str) -> Non
 
 
 @click.command(
-    "start", cls=FleetCommand, changes=True, example="moltfleet start base-1 base-2\nmoltfleet start --all --jobs 2"
+    "start",
+    cls=FleetCommand,
+    changes=True,
+    example="moltfleet start base-1 base-2\nmoltfleet start --were-running\nmoltfleet start base-1 --wait-for-room",
 )
 @targets("Start")
+@click.option(
+    "--were-running",
+    is_flag=True,
+    help="Start clones that are off although no command stopped them, as after a reboot of the host.",
+)
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="How many to start side by side.  [default: the config's]",
+    help="Start so many side by side.  [default: one after the other, each when the last one's memory has settled]",
 )
+@admission_options
 @pass_invocation
-def start_command(invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, jobs: int | None) -> None:
-    """Start clones and wait until each is ready.
+def start_command(
+    invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, were_running: bool, **options: Any
+) -> None:
+    """Start clones, one after the other, and wait until each is ready.
 
-    NAME may be a shell pattern such as 'base-*'. A clone that runs already is left as it is.
+    NAME may be a shell pattern such as 'base-*'. A clone that runs already is left as it is. Before each the host is
+    asked for room; a clone for which there is none is named with the rule that stopped it, and the others go on.
     """
-    from moltfleet.operations.start import start
+    from moltfleet.operations.start import plan_start, start
 
-    chosen = choose_targets(names, everyone=everyone)
+    chosen = choose_targets(names, everyone=everyone or (were_running and not names))
+    request = StartRequest(were_running=were_running, jobs=options["jobs"], admission=options["admission"])
     if invocation.dry_run:
-        return _show_plan(invocation, chosen, "start")
-    return finish_acts(invocation, "moltfleet.start/1", start(invocation.fleet, chosen, jobs=jobs))
+        return invocation.show_plan(plan_start(invocation.fleet, chosen, request))
+    return finish_acts(invocation, "moltfleet.start/1", start(invocation.fleet, chosen, request))
 
 
 @click.command(
@@ -77,9 +93,10 @@ def stop_command(
 @targets("Restart")
 @_NOW
 @_TIMEOUT
+@admission_options
 @pass_invocation
 def restart_command(
-    invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, now: bool, timeout_s: float | None
+    invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, admission: AdmissionRequest, **options: Any
 ) -> None:
     """Stop clones and start them again, keeping what is on their disks.
 
@@ -90,5 +107,5 @@ def restart_command(
     chosen = choose_targets(names, everyone=everyone)
     if invocation.dry_run:
         return _show_plan(invocation, chosen, "restart")
-    request = StopRequest(now=now, timeout_s=timeout_s)
-    return finish_acts(invocation, "moltfleet.restart/1", restart(invocation.fleet, chosen, request))
+    results = restart(invocation.fleet, chosen, StopRequest(**options), admission)
+    return finish_acts(invocation, "moltfleet.restart/1", results)

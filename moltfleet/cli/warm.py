@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from moltfleet.cli.admitting import admission_options
 from moltfleet.cli.command import FleetCommand, choose_targets, targets
 from moltfleet.cli.finish import finish_acts
 from moltfleet.cli.invocation import Invocation, pass_invocation
+from moltfleet.model.requests import AdmissionRequest
 
 
 @click.command(
@@ -17,8 +19,11 @@ from moltfleet.cli.invocation import Invocation, pass_invocation
 )
 @targets("Warm")
 @click.option("--from-now", is_flag=True, help="Make what the clone is now its clean point, for good.")
+@admission_options
 @pass_invocation
-def warm_command(invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, from_now: bool) -> None:
+def warm_command(
+    invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, from_now: bool, admission: AdmissionRequest
+) -> None:
     """Give clones a clean point with RAM, from which they molt fast.
 
     NAME may be a shell pattern such as 'base-*'. A clone whose clean point has no RAM, or RAM that no longer fits the
@@ -31,4 +36,5 @@ def warm_command(invocation: Invocation, /, *, names: tuple[str, ...], everyone:
     if invocation.dry_run:
         return invocation.show_plan(plan_warm(invocation.fleet, chosen, from_now=from_now))
     invocation.confirm("Warm?", lambda: plan_warm(invocation.fleet, chosen, from_now=from_now))
-    return finish_acts(invocation, "moltfleet.warm/1", warm(invocation.fleet, chosen, from_now=from_now))
+    results = warm(invocation.fleet, chosen, from_now=from_now, terms=admission)
+    return finish_acts(invocation, "moltfleet.warm/1", results)

@@ -99,12 +99,22 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Forced:
+    """The last time that a clone was brought up although the host had no room: why, by whom, past which rules."""
+
+    reason: str
+    by: str
+    at: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CloneRecord:
     """A clone. ``host_keys`` are the public SSH host keys, one "type base64" each; ``top`` is the writable layer.
 
     ``trash`` are volumes that are no longer needed and still have to go; ``wants_ram`` says whether the clean point of
-    the first start is to be warm; ``probe`` marks a clone that only proves that
-    its golden is sealed.
+    the first start is to be warm; ``probe`` marks a clone that only proves that its golden is sealed. ``stopped`` says
+    that a command stopped it: one that is off without that was running when the host, or QEMU, went down.
     """
 
     golden: str
@@ -127,6 +137,8 @@ class CloneRecord:
     trash: tuple[str, ...] = ()
     wants_ram: bool = True
     probe: bool = False
+    stopped: bool = False
+    forced: Forced | None = None
     version: int = VERSION
 
     def volumes(self) -> frozenset[str]:

@@ -9,6 +9,17 @@ from moltfleet.model.size import Size
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionRequest:
+    """What to do when the host has no room. ``force`` is the reason for going on all the same, None to be refused.
+
+    ``wait_s`` is how long to wait for room, infinite for as long as it takes.
+    """
+
+    force: str | None = None
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class CreateRequest:
     """Clones to make of ``golden``. Without ``name`` they are called GOLDEN-N, with ``count`` over 1 NAME-N.
 
@@ -27,6 +38,7 @@ class CreateRequest:
     warm: bool = True
     network: str | None = None
     user_keys: tuple[str, ...] | None = None
+    admission: AdmissionRequest = AdmissionRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,19 @@ class BuildRequest:
     user: str | None = None
     required_commands: tuple[str, ...] = ()
     required_services: tuple[str, ...] = ()
+    admission: AdmissionRequest = AdmissionRequest()
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """How to start several: one after the other, or ``jobs`` side by side without letting any settle.
+
+    ``were_running`` leaves out clones that a command stopped, and those that run.
+    """
+
+    jobs: int | None = None
+    were_running: bool = False
+    admission: AdmissionRequest = AdmissionRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +100,4 @@ class MoltRequest:
     jobs: int | None = None
     wait_s: float = 0.0
     discard_snapshots: bool = False
+    admission: AdmissionRequest = AdmissionRequest()

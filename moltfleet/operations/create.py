@@ -5,19 +5,20 @@ from __future__ import annotations
 import threading
 import uuid
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moltfleet.model.domain import Domain, DomainSpec, VirtType
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import AlreadyExists, Busy, InvalidInput, MoltfleetError, NoCapacity, WrongState
+from moltfleet.model.load import Candidate
 from moltfleet.model.names import check_name, next_name, printable
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
-from moltfleet.model.records import Attachment, CloneRecord, GoldenRecord, Phase
-from moltfleet.model.requests import CreateRequest
+from moltfleet.model.records import Attachment, CloneRecord, Forced, GoldenRecord, Phase
+from moltfleet.model.requests import AdmissionRequest, CreateRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import clean_volume, seed_volume
-from moltfleet.operations import first_boot, networks, removing, repair, seeding
+from moltfleet.operations import admission, first_boot, measuring, networks, removing, repair, seeding
 from moltfleet.operations.clones import get_golden
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
@@ -50,6 +51,18 @@ class CreatePlan:
     network: str
     user_keys: tuple[str, ...]
     stem: str | None = None
+
+    def candidate(self, fleet: Fleet, name: str) -> Candidate:
+        """What one of the clones will need of the host."""
+        return measuring.new_clone(
+            fleet,
+            self.record,
+            name=name,
+            memory=self.memory,
+            vcpus=self.vcpus,
+            linked=self.linked,
+            with_ram=self.warm and self.start,
+        )
 
     def lines(self) -> tuple[str, ...]:
         """Say it for ``--dry-run``, one line per clone."""
@@ -171,7 +184,7 @@ def create(fleet: Fleet, request: CreateRequest) -> tuple[ActResult, ...]:
         try:
             with ExitStack() as held:
                 name = _claim(fleet, held, name, spares)
-                detail = create_one(fleet, plan, name)
+                detail = _create_admitted(fleet, plan, name, request.admission)
         except MoltfleetError as error:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         return ActResult(name, "created", detail, fleet.clock.monotonic() - started)
@@ -195,14 +208,26 @@ def _claim(fleet: Fleet, held: ExitStack, name: str, spares: _Spares | None) -> 
         fleet.progress.say(f"Name {lost!r} was taken meanwhile: {name!r} instead")
 
 
-def create_one(fleet: Fleet, plan: CreatePlan, name: str) -> str:
+def _create_admitted(fleet: Fleet, plan: CreatePlan, name: str, terms: AdmissionRequest) -> str:
+    """Keep room for the clone from before it is made until it is ready; one that is not started is only warned of."""
+    candidate = plan.candidate(fleet, name)
+    if plan.start:
+        with admission.room_for(fleet, candidate, terms) as forced:
+            return create_one(fleet, plan, name, terms, forced)
+    objection = admission.find_objection(fleet, candidate)
+    if objection is not None:
+        fleet.progress.warn(f"{name!r} could not be started now: {objection.detail}")
+    return create_one(fleet, plan, name, terms, None)
+
+
+def create_one(fleet: Fleet, plan: CreatePlan, name: str, terms: AdmissionRequest, forced: Forced | None) -> str:
     """Make one clone whose lock the caller holds; on any failure it is taken away again. Returns its address."""
     host_key = fleet.keys.new_host_key()
-    clone = define(fleet, plan, name, host_key)
+    clone = define(fleet, plan, name, host_key, forced=forced)
     try:
         _make_volumes(fleet, plan, name, clone, host_key)
         if plan.start:
-            first_boot.run(fleet, name, clone)
+            first_boot.run(fleet, name, clone, terms)
         else:
             first_boot.leave_defined(fleet, name, clone)
     except (MoltfleetError, KeyboardInterrupt):
@@ -213,7 +238,15 @@ def create_one(fleet: Fleet, plan: CreatePlan, name: str) -> str:
     return clone.attachment.address or ""
 
 
-def define(fleet: Fleet, plan: CreatePlan, name: str, host_key: HostKeyPair, *, probe: bool = False) -> CloneRecord:
+def define(
+    fleet: Fleet,
+    plan: CreatePlan,
+    name: str,
+    host_key: HostKeyPair,
+    *,
+    probe: bool = False,
+    forced: Forced | None = None,
+) -> CloneRecord:
     """Choose a network slot and define the domain with its record, which explains every later volume.
 
     From here on the golden cannot be deleted. Raises: NotFound, WrongState when it was meanwhile; AlreadyExists.
@@ -228,6 +261,7 @@ def define(fleet: Fleet, plan: CreatePlan, name: str, host_key: HostKeyPair, *, 
         taken = networks.taken(fleet.hypervisor.domains())
         attachment = fleet.networks.attach(plan.network_kind, plan.network, taken=taken)
         clone = _record(fleet, plan, name, host_key, attachment, identifier.hex, probe=probe)
+        clone = replace(clone, forced=forced)
         spec = DomainSpec(
             name=name,
             uuid=str(identifier),

@@ -8,19 +8,22 @@ from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.ports import GuestSession
 from moltfleet.model.records import CloneRecord, Phase
-from moltfleet.operations import clean, layers
+from moltfleet.model.requests import AdmissionRequest
+from moltfleet.operations import admission, clean, layers
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
 
 
-def run(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
-    """Start a clone that was never ready, and take its clean point. The caller holds its lock.
+def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | None = None) -> CloneRecord:
+    """Start a clone that was never ready, and take its clean point. The caller holds its lock and keeps room for it.
 
-    One that an interrupted first start left running goes on from there.
+    One that an interrupted first start left running goes on from there. Raises: NoRoom.
     """
     if not fleet.hypervisor.get(name).is_active:
+        if terms is not None:
+            admission.recheck(fleet, name, terms)
         fleet.hypervisor.start(name)
         record(Effect.CREATE_STARTED, name)
     layers.check_live_chain(fleet, name, clone, clone.top)
@@ -29,7 +32,7 @@ def run(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     record(Effect.CREATE_READIED, name)
     with fleet.progress.step(f"Taking the clean point of {name}"):
         clone = clean.take(fleet, name, clone, warm=clone.wants_ram)
-    clone = replace(clone, phase=Phase.READY)
+    clone = replace(clone, phase=Phase.READY, stopped=False)
     fleet.hypervisor.write_record(name, clone)
     record(Effect.CREATE_RECORDED, name)
     return clone

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from moltfleet.model.domain import DomainSpec
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import AlreadyExists, InvalidInput, WrongState
+from moltfleet.model.load import Candidate
 from moltfleet.model.names import check_name
 from moltfleet.model.recipe import CloudConfig, Profile
 from moltfleet.model.records import Attachment, BuildRecord, GoldenRecord
@@ -18,7 +19,18 @@ from moltfleet.model.requests import BuildRequest
 from moltfleet.model.results import GoldenView
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import build_domain, build_volume, generation_volume, manifest_volume
-from moltfleet.operations import base_images, golden_publish, networks, proving, provisioning, removing, repair, stages
+from moltfleet.operations import (
+    admission,
+    base_images,
+    golden_publish,
+    measuring,
+    networks,
+    proving,
+    provisioning,
+    removing,
+    repair,
+    stages,
+)
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.listing import view_golden
@@ -43,6 +55,15 @@ class BuildPlan:
     disk: Size
     generation: int
     existing: GoldenRecord | None
+
+    @property
+    def build_memory(self) -> Size:
+        """Memory of the domain that it is built in."""
+        return min(self.memory, _BUILD_MEMORY)
+
+    def build_vcpus(self, cpus: int) -> int:
+        """Virtual CPUs of that domain on a host with ``cpus``."""
+        return min(max(self.vcpus, _BUILD_VCPUS), max(1, cpus))
 
     @property
     def documents(self) -> tuple[CloudConfig, ...]:
@@ -127,17 +148,29 @@ def _build_on_scratch(fleet: Fleet, plan: BuildPlan, base: base_images.BaseImage
     with fleet.locks.hold(recipe.volume(key=fleet.keys.fleet_public_key()), verb="build", wait_s=_STAGE_WAIT_S):
         disk = build_volume(name, plan.generation)
         stage = stages.plan_stage(fleet, recipe, scratch=scratch, build_disk=disk)
-        build = _define(fleet, plan, stage)
-        facts = provisioning.run(fleet, plan.request, plan.profile, stage, build)
+        with admission.room_for(fleet, _candidate(fleet, plan, scratch), plan.request.admission):
+            build = _define(fleet, plan, stage)
+            facts = provisioning.run(fleet, plan.request, plan.profile, stage, build)
     golden = generation_volume(name, plan.generation)
     with fleet.progress.step(f"Copying generation {plan.generation}") as step:
         fleet.storage.copy_flat(disk, golden, on_bytes=lambda done: step.advance(done, facts.allocation))
     record(Effect.BUILD_COPIED, name)
     generation = golden_publish.describe(fleet, name, plan.generation, facts)
     golden_record = _golden_record(plan, base)
-    proving.prove(fleet, name, replace(golden_record, generations=(generation,)), facts.identity)
+    proven = replace(golden_record, generations=(generation,))
+    proving.prove(fleet, name, proven, facts.identity, plan.request.admission)
     record(Effect.BUILD_VERIFIED, name)
     golden_publish.publish(fleet, name, golden_record, generation, golden_publish.manifest(plan.request, base, facts))
+
+
+def _candidate(fleet: Fleet, plan: BuildPlan, scratch: str) -> Candidate:
+    return Candidate(
+        name=scratch,
+        memory=plan.build_memory,
+        vcpus=plan.build_vcpus(fleet.hypervisor.host().cpus),
+        emulated=measuring.is_emulated(fleet),
+        disk_growth=min(fleet.config.disk_growth, plan.disk),
+    )
 
 
 def _golden_record(plan: BuildPlan, base: base_images.BaseImage) -> GoldenRecord:
@@ -177,8 +210,8 @@ def _define(fleet: Fleet, plan: BuildPlan, stage: stages.Stage) -> BuildRecord:
             uuid=stage.identifier,
             title=f"{stage.scratch}: build of golden {name}",
             description="moltfleet golden build; goes away by itself",
-            memory=min(plan.memory, _BUILD_MEMORY),
-            vcpus=min(max(plan.vcpus, _BUILD_VCPUS), max(1, facts.cpus)),
+            memory=plan.build_memory,
+            vcpus=plan.build_vcpus(facts.cpus),
             disk=stage.build_disk if stage.is_reused else stage.volume,
             seed=stage.seed,
             attachment=build.attachment,

@@ -9,12 +9,15 @@ from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.names import not_found
 from moltfleet.model.records import CloneRecord, Layer
+from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
-from moltfleet.operations import molting, repair, swapping
+from moltfleet.operations import admission, molting, repair, swapping
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
+
+_AS_USUAL = AdmissionRequest()
 
 
 def list_kept(fleet: Fleet, patterns: Sequence[str]) -> tuple[KeptView, ...]:
@@ -37,11 +40,11 @@ def plan_restore(fleet: Fleet, name: str, label: str) -> tuple[str, ...]:
     return (f"{name}: would boot from {layer.volume}, kept as {label!r}; {clone.top} would stay for undo",)
 
 
-def restore(fleet: Fleet, name: str, label: str) -> MoltResult:
+def restore(fleet: Fleet, name: str, label: str, terms: AdmissionRequest = _AS_USUAL) -> MoltResult:
     """Boot a clone from a kept layer, which is its own from then on. Failure stands in the result."""
     started = fleet.clock.monotonic()
     try:
-        with fleet.locks.hold(name, verb="restore a kept layer of"):
+        with fleet.locks.hold(name, verb="restore a kept layer of"), admission.room(fleet, name, terms):
             repair.repair_clone(fleet, name)
             _, clone = get_clone(fleet, name)
             layer = _find(name, clone, label)

@@ -9,7 +9,7 @@ from moltfleet.model.names import check_name
 from moltfleet.model.records import CleanPoint, CloneRecord, Phase, Verb
 from moltfleet.model.requests import MoltRequest
 from moltfleet.model.results import MoltResult, MoltSeconds
-from moltfleet.operations import foreign, layers, molting, repair
+from moltfleet.operations import admission, foreign, layers, molting, repair
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
@@ -41,7 +41,10 @@ def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[M
     def act(name: str) -> MoltResult:
         started = fleet.clock.monotonic()
         try:
-            with fleet.locks.hold(name, verb="molt", wait_s=request.wait_s):
+            with (
+                fleet.locks.hold(name, verb="molt", wait_s=request.wait_s),
+                admission.room(fleet, name, request.admission, with_disk=False),
+            ):
                 repair.repair_clone(fleet, name, for_molt=True)
                 return molt_one(fleet, name, request)
         except MoltfleetError as error:

@@ -331,6 +331,7 @@ def _commit(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> Clone
         clean=replace(clone.clean, failures=0) if warm else clone.clean,
         trash=(*clone.trash, *pending.leftovers, *no_longer_needed, *dropped),
         pending=None,
+        stopped=False,
     )
     fleet.hypervisor.write_record(name, done)
     record(Effect.MOLT_RECORDED, name)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 from contextlib import ExitStack
+from dataclasses import replace
 
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.identity import IdentityFacts, missing, parse_facts, shared
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
 from moltfleet.model.records import CloneRecord, GoldenRecord
+from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import probe_domain
-from moltfleet.operations import create, networks, removing, seeding
+from moltfleet.operations import admission, create, networks, removing, seeding
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
@@ -19,12 +21,17 @@ from moltfleet.operations.parallel import check_wanted, each
 from moltfleet.operations.ready import Guest, ready
 
 _PROBE_MEMORY = Size.of_gib(2)
+_ROOM_S = 300.0
 
 
-def prove(fleet: Fleet, golden: str, record: GoldenRecord, build: IdentityFacts) -> None:
-    """Boot two clones side by side and compare. Raises: GuestFailed, which names what is shared."""
+def prove(fleet: Fleet, golden: str, record: GoldenRecord, build: IdentityFacts, terms: AdmissionRequest) -> None:
+    """Boot two clones side by side and compare.
+
+    The build is done by now, so that room for them is waited for. Raises: GuestFailed, which names what is shared.
+    """
+    patient = replace(terms, wait_s=max(terms.wait_s, _ROOM_S))
     with fleet.progress.step("Proving that clones differ"):
-        first, second = _read_both(fleet, golden, record)
+        first, second = _read_both(fleet, golden, record, patient)
     for who, one, other in (
         ("a clone and the build", first, build),
         ("a clone and the build", second, build),
@@ -38,7 +45,7 @@ def prove(fleet: Fleet, golden: str, record: GoldenRecord, build: IdentityFacts)
             )
 
 
-def _read_both(fleet: Fleet, golden: str, record: GoldenRecord) -> tuple[IdentityFacts, ...]:
+def _read_both(fleet: Fleet, golden: str, record: GoldenRecord, terms: AdmissionRequest) -> tuple[IdentityFacts, ...]:
     """Boot both probes and read them. None goes before both are read: its address would be given out again."""
     plan = _plan(fleet, golden, record)
     keys = {name: fleet.keys.new_host_key() for name in plan.names}
@@ -47,7 +54,12 @@ def _read_both(fleet: Fleet, golden: str, record: GoldenRecord) -> tuple[Identit
         for name in plan.names:
             clones[name] = create.define(fleet, plan, name, keys[name], probe=True)
             undo.callback(removing.remove_clone, fleet, name, clones[name])
-        return each(plan.names, lambda name: _probe(fleet, plan, name, clones[name], keys[name]), jobs=2)
+
+        def probe(name: str) -> IdentityFacts:
+            with admission.room_for(fleet, plan.candidate(fleet, name), terms):
+                return _probe(fleet, plan, name, clones[name], keys[name])
+
+        return each(plan.names, probe, jobs=2)
 
 
 def _plan(fleet: Fleet, golden: str, record: GoldenRecord) -> create.CreatePlan:

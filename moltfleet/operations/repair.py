@@ -5,7 +5,7 @@ from __future__ import annotations
 from moltfleet.model.domain import Domain
 from moltfleet.model.errors import Busy, GuestFailed, MoltfleetError, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Phase, Record, Verb
-from moltfleet.operations import after_molt, clean, layers, molting, removing, swapping
+from moltfleet.operations import admission, after_molt, clean, layers, molting, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import hours_since
 from moltfleet.operations.fleet import Fleet
@@ -39,6 +39,12 @@ def _expire_shed(fleet: Fleet, name: str, clone: CloneRecord) -> None:
 
 
 def _finish_or_take_back(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, *, for_molt: bool) -> None:
+    # Most of it boots or restores the guest; a command that is about to do so itself keeps room already.
+    with admission.room(fleet, domain.name, with_disk=False):
+        _settle(fleet, domain, clone, pending, for_molt=for_molt)
+
+
+def _settle(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, *, for_molt: bool) -> None:
     if pending.verb is Verb.MOLT:
         _repair_molt(fleet, domain, clone, pending, for_molt=for_molt)
     elif pending.verb is Verb.UNDO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from moltfleet.model.errors import MoltfleetError, NotFound
 from moltfleet.model.requests import StopRequest
@@ -40,9 +41,14 @@ def _try_to_repair(fleet: Fleet, name: str) -> None:
         fleet.progress.warn(f"Clone {name!r} could not be repaired before its stop: {error.brief}")
 
 
-def stop_one(fleet: Fleet, name: str, request: StopRequest) -> tuple[str, str]:
-    """Stop one clone whose lock the caller holds; returns outcome and detail."""
-    domain, _ = get_clone(fleet, name)
+def stop_one(fleet: Fleet, name: str, request: StopRequest, *, for_good: bool = True) -> tuple[str, str]:
+    """Stop one clone whose lock the caller holds; returns outcome and detail.
+
+    ``for_good`` notes that it is to be off, so that `start --were-running` leaves it alone.
+    """
+    domain, clone = get_clone(fleet, name)
+    if for_good and not clone.stopped:
+        fleet.hypervisor.write_record(name, replace(clone, stopped=True))
     if not domain.is_active:
         return "unchanged", "was off"
     if request.now:

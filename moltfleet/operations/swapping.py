@@ -81,4 +81,5 @@ def _commit(clone: CloneRecord, pending: Pending, *, now: str) -> CloneRecord:
         kept=tuple(layer for layer in clone.kept if layer.volume != pending.target),
         trash=(*clone.trash, *([old_shed] if old_shed else [])),
         pending=None,
+        stopped=False,
     )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import Layer, Phase, Verb
+from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import MoltResult, MoltSeconds
-from moltfleet.operations import molting, repair, swapping
+from moltfleet.operations import admission, molting, repair, swapping
 from moltfleet.operations.clones import get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.start import start_one
 
+_AS_USUAL = AdmissionRequest()
 
-def undo(fleet: Fleet, name: str) -> MoltResult:
+
+def undo(fleet: Fleet, name: str, terms: AdmissionRequest = _AS_USUAL) -> MoltResult:
     """Boot the clone from its shed layer. Failure stands in the result."""
     started = fleet.clock.monotonic()
     try:
-        with fleet.locks.hold(name, verb="undo"):
+        with fleet.locks.hold(name, verb="undo"), admission.room(fleet, name, terms):
             _undo_one(fleet, name)
     except MoltfleetError as error:
         seconds = MoltSeconds(total=fleet.clock.monotonic() - started)

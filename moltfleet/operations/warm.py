@@ -7,11 +7,14 @@ from dataclasses import replace
 
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord
+from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import ActResult
-from moltfleet.operations import clean, foreign, layers, molting, repair
+from moltfleet.operations import admission, clean, foreign, layers, molting, repair
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
+
+_AS_USUAL = AdmissionRequest()
 
 
 def plan_warm(fleet: Fleet, patterns: Sequence[str], *, from_now: bool) -> tuple[str, ...]:
@@ -28,7 +31,9 @@ def plan_warm(fleet: Fleet, patterns: Sequence[str], *, from_now: bool) -> tuple
     return tuple(lines)
 
 
-def warm(fleet: Fleet, patterns: Sequence[str], *, from_now: bool) -> tuple[ActResult, ...]:
+def warm(
+    fleet: Fleet, patterns: Sequence[str], *, from_now: bool, terms: AdmissionRequest = _AS_USUAL
+) -> tuple[ActResult, ...]:
     """Make every named clone warm, one after the other; a failure of one leaves the others."""
 
     def act(name: str) -> ActResult:
@@ -36,7 +41,7 @@ def warm(fleet: Fleet, patterns: Sequence[str], *, from_now: bool) -> tuple[ActR
         try:
             with fleet.locks.hold(name, verb="warm"):
                 repair.repair_clone(fleet, name)
-                outcome = _take_now(fleet, name) if from_now else _make_anew(fleet, name)
+                outcome = (_take_now if from_now else _make_anew)(fleet, name, terms)
         except MoltfleetError as error:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         return ActResult(name, outcome, seconds=fleet.clock.monotonic() - started)
@@ -45,18 +50,19 @@ def warm(fleet: Fleet, patterns: Sequence[str], *, from_now: bool) -> tuple[ActR
     return each(clone_names(fleet, patterns), act, jobs=1)
 
 
-def _take_now(fleet: Fleet, name: str) -> str:
+def _take_now(fleet: Fleet, name: str, terms: AdmissionRequest) -> str:
     """Freeze what the clone is now; the chain grows by one layer."""
     domain, clone = get_clone(fleet, name)
     _require_clean(name, clone)
     if not domain.is_active:
         raise WrongState(f"Clone {name!r} is not running", hint=f"Start it: moltfleet start {name}")
     foreign.check_untouched(fleet, name)
-    clone = clean.take(fleet, name, clone, warm=True, or_cold=False)
+    with admission.room(fleet, name, terms, with_ram=True):
+        clone = clean.take(fleet, name, get_clone(fleet, name)[1], warm=True, or_cold=False)
     return "warmed" if clone.clean and clone.clean.ram else "cooled"
 
 
-def _make_anew(fleet: Fleet, name: str) -> str:
+def _make_anew(fleet: Fleet, name: str, terms: AdmissionRequest) -> str:
     """Boot the clean disk on a fresh overlay, and save it there."""
     _, clone = get_clone(fleet, name)
     point = _require_clean(name, clone)
@@ -64,12 +70,17 @@ def _make_anew(fleet: Fleet, name: str) -> str:
         return "unchanged"
     foreign.check_untouched(fleet, name)
     layers.check_frozen(fleet, name, point)
+    with admission.room(fleet, name, terms, with_ram=True):
+        clone = _boot_and_save(fleet, name, get_clone(fleet, name)[1], point)
+    return "warmed" if clone.clean and clone.clean.ram else "cooled"
+
+
+def _boot_and_save(fleet: Fleet, name: str, clone: CloneRecord, point: CleanPoint) -> CloneRecord:
     clone = _drop_ram(fleet, name, clone, point)
     watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
     clone = molting.journal(fleet, name, clone, None)
     clone, _ = molting.perform(fleet, name, clone, reason="to be warmed", watch=watch)
-    clone = clean.take(fleet, name, clone, warm=True, booted=True, or_cold=False)
-    return "warmed" if clone.clean and clone.clean.ram else "cooled"
+    return clean.take(fleet, name, clone, warm=True, booted=True, or_cold=False)
 
 
 def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:

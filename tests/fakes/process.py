@@ -55,6 +55,8 @@ class Process:
         self.changes: list[str] = []
         self.effects: list[Effect] = []
         self.is_dead = False
+        # Tells whether room is kept for a domain; set by the host that the process is on.
+        self.has_room: Callable[[str], bool] = lambda name: True
         self._kill_after = kill_after
         self._kill_at_effect = kill_at_effect
         self._fail_at = fail_at
@@ -109,6 +111,8 @@ class Watched:
 
         def call(*args: Any, **options: Any) -> Any:
             self._process.before(self._port, method)
+            if (self._port, method) in (("hypervisor", "start"), ("hypervisor", "restore")):
+                assert self._process.has_room(args[0]), f"{args[0]} was brought up, and no room was kept for it"
             result = value(*args, **options)
             self._process.after(self._port, method)
             return result

@@ -63,6 +63,7 @@ class World:
             "progress": self.progress,
         }
         if process is not None:
+            process.has_room = lambda name: self.locks.is_held(f"room.{name}")
             ports = {name: Watched(port, name, process) for name, port in ports.items()}
         return Fleet(config=self.config, **ports)
 

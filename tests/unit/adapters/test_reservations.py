@@ -70,7 +70,7 @@ def reservations(locks, clock):
 
 
 def test_a_check_waits_for_the_one_before_it_but_not_for_ever(reservations, locks, clock):
-    locks.hold_by_other("admission", verb="check")
+    locks.hold_by_other("check.room", verb="check")
     began = clock.now()
     with pytest.raises(Busy), reservations.hold(Wanted("crab-1", GIB), check=grant):
         pass
@@ -79,7 +79,7 @@ def test_a_check_waits_for_the_one_before_it_but_not_for_ever(reservations, lock
 
 def test_the_check_s_own_lock_is_not_kept_for_the_act(reservations, locks):
     with reservations.hold(Wanted("crab-1", GIB), check=grant):
-        assert not locks.is_held("admission")
+        assert not locks.is_held("check.room")
         assert locks.is_held("room.crab-1")
 
 

@@ -84,7 +84,7 @@ def test_stopping_all_at_once_cuts_power(do: Do) -> None:
 @pytest.mark.parametrize(
     ("args", "lines"),
     [
-        (("start", "--all"), "start base-1\nstart base-2\nstart base-3\n"),
+        (("start", "--all"), "base-1: runs already\nbase-2: runs already\nbase-3: would be started\n"),
         (("stop", "base-2"), "stop base-2\n"),
         (("stop", "--now", "base-2"), "cut the power of base-2\n"),
         (("restart", "base-?", "--now"), "restart base-1\nrestart base-2\nrestart base-3\n"),
@@ -109,7 +109,7 @@ def test_a_dry_run_tells_and_changes_nothing(do: Do, fleet: Any, args: tuple[str
 def test_a_dry_run_is_json_too(do: Do) -> None:
     assert json.loads(do("start", "base-1", "--dry-run", "--json").stdout) == {
         "schema": "moltfleet.dry-run/1",
-        "lines": ["start base-1"],
+        "lines": ["base-1: runs already"],
     }
 
 

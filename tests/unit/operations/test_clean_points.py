@@ -11,14 +11,19 @@ from fakes.soundness import repair_all, unsound
 from moltfleet.model.effects import Effect
 from moltfleet.model.errors import ExitCode, NoSpace, ToolFailed
 from moltfleet.model.records import CloneRecord
-from moltfleet.model.requests import MoltRequest, StopRequest
+from moltfleet.model.requests import AdmissionRequest, MoltRequest, StopRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.size import Size
 from moltfleet.operations import kept, molt, start, stop, undo, warm
+from moltfleet.operations.admission import NoRoom
+
+# Lets an act fail in its middle that would else be refused before it.
+FORCED = AdmissionRequest(force="the pool is full")
 
 
-def warm_one(world: World, *, from_now: bool = False) -> ActResult:
-    (result,) = warm.warm(world.fleet, ["crab-1"], from_now=from_now)
+def warm_one(world: World, *, from_now: bool = False, terms: AdmissionRequest | None = None) -> ActResult:
+    terms = terms or AdmissionRequest()
+    (result,) = warm.warm(world.fleet, ["crab-1"], from_now=from_now, terms=terms)
     return result
 
 
@@ -171,7 +176,8 @@ def test_a_state_that_cannot_be_saved_is_left_at_work_and_the_command_fails(clon
     # Room for an overlay, and none for RAM.
     clone.storage.fill()
     clone.storage.free += Size(1)
-    result = warm_one(clone, from_now=True)
+    assert type(warm_one(clone, from_now=True).error) is NoRoom
+    result = warm_one(clone, from_now=True, terms=FORCED)
     assert (result.outcome, type(result.error)) == ("failed", NoSpace)
     memory = clone.guest("crab-1").memory
     assert (memory.boot_id, memory.timers_stopped) == (boot_id, False)
@@ -268,7 +274,8 @@ def test_ram_that_cannot_be_saved_leaves_the_cold_clean_point_as_it_was() -> Non
     for _ in range(3):
         # Room for an overlay or two, and none for RAM.
         world.storage.free = Size(sum(disk.length for disk in world.storage.disks.values()) + 600_000)
-        result = warm_one(world)
+        assert type(warm_one(world).error) is NoRoom
+        result = warm_one(world, terms=FORCED)
         assert (result.outcome, type(result.error)) == ("failed", NoSpace)
         assert frozen(world.record("crab-1")) == before == chain(world)
         assert world.guest("crab-1").is_up and not world.guest("crab-1").memory.timers_stopped
