@@ -118,10 +118,11 @@ class GuestCommand(FleetCommand):
 
 def size_option(name: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add an option whose value is a size such as 12G, 512M, or 12288 for MiB."""
-    return click.option(name, type=_parse_size, metavar="SIZE", help=help)
+    return click.option(name, type=parse_size, metavar="SIZE", help=help)
 
 
-def _parse_size(value: str | Size) -> Size:
+def parse_size(value: str | Size) -> Size:
+    """Read a size for click. Raises: BadParameter."""
     if isinstance(value, Size):
         return value
     try:

@@ -19,10 +19,23 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     from tabulate import tabulate
 
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    numeric = {"SECONDS", "VCPUS", "MEMORY", "DISK", "SIZE"}
+    numeric = {"SECONDS", "VCPUS", "MEMORY", "DISK", "SIZE", "VALUE"}
     alignment = ["right" if header in numeric else "left" for header in headers]
     text = tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True, colalign=alignment)
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def figures_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Figures in columns."""
+    return _table(headers, rows)
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """The same in Markdown, whose own characters are escaped."""
+    from tabulate import tabulate
+
+    cells = [[printable(str(cell), limit=1000).replace("|", "\\|") for cell in row] for row in rows]
+    return str(tabulate(cells, headers=list(headers), tablefmt="github", disable_numparse=True))
 
 
 def clones_table(views: Iterable[CloneView]) -> str:

@@ -75,7 +75,8 @@ class VirtType(StrEnum):
 class HostFacts:
     """The hypervisor host. ``memory_origin`` says where the figure is from; versions are libvirt's integers.
 
-    ``name`` is what the host calls itself; empty when it does not.
+    ``name`` is what the host calls itself; empty when it does not. ``memory_note`` says that libvirt tells another
+    amount; empty when it does not.
     """
 
     uri: str
@@ -89,6 +90,7 @@ class HostFacts:
     memory_origin: str
     cpus: int
     name: str = ""
+    memory_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

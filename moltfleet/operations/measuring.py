@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import Domain, VirtType
 from moltfleet.model.load import Candidate, HostLoad, Reservation, Situation
 from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.size import Size
 from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.config import Config
 
 # A guest that is ready holds more than it did when it was measured idle, at its golden's build.
 _RAM_TIMES_IDLE = 2
@@ -21,7 +25,7 @@ def measure(fleet: Fleet, *, reservations: tuple[Reservation, ...] = ()) -> Situ
     return Situation(
         host=host_load(fleet),
         reserve=fleet.config.reserve,
-        reserve_origin=origin_of(fleet, "reserve"),
+        reserve_origin=origin_of(fleet.config, "reserve"),
         domains=fleet.hypervisor.memory_use(),
         reservations=reservations,
         pool_free=free,
@@ -35,16 +39,16 @@ def host_load(fleet: Fleet) -> HostLoad:
     total = fleet.config.host_memory
     if total is None:
         return load
-    load = replace(load, total=total, total_origin=origin_of(fleet, "host_memory"))
+    load = replace(load, total=total, total_origin=origin_of(fleet.config, "host_memory"))
     if load.available is None or load.available <= total:
         return load
     origin = f"{load.total_origin}; {load.available_origin} is more: {load.available}"
     return replace(load, available=total, available_origin=origin)
 
 
-def origin_of(fleet: Fleet, key: str) -> str:
+def origin_of(config: Config, key: str) -> str:
     """Say where a setting is from."""
-    return f"{key} in the config" if key in fleet.config.model_fields_set else "default"
+    return f"{key} in the config" if key in config.model_fields_set else "default"
 
 
 def new_clone(  # noqa: PLR0913 - what a clone is asked for has this many independent parts

@@ -11,6 +11,9 @@ import libvirt
 from moltfleet.model.domain import HostFacts, VirtType
 from moltfleet.model.size import Size
 
+# Beyond a twentieth, the two speak of different memory.
+_DISAGREES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class LocalMachine:
@@ -48,6 +51,7 @@ def read(connection: Any, *, uri: str, local: LocalMachine | None, wanted: str) 
         memory_origin=origin,
         cpus=local.cpus if local else connection.getInfo()[2],
         name=_name(connection),
+        memory_note="" if local is None else _disagreement(connection, local.memory),
     )
 
 
@@ -82,8 +86,20 @@ def _memory(connection: Any, local: LocalMachine | None) -> tuple[Size, str]:
     # libvirt's node info was seen reporting 7.3 of 23.5 GiB on a machine with hot-plugged memory.
     if local is not None:
         return local.memory, "/proc/meminfo"
+    return _told_by_libvirt(connection)
+
+
+def _told_by_libvirt(connection: Any) -> tuple[Size, str]:
     try:
         stats = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
         return Size(int(stats["total"]) * 1024), "libvirt node memory statistics"
     except libvirt.libvirtError:
         return Size.of_mib(connection.getInfo()[1]), "libvirt node information"
+
+
+def _disagreement(connection: Any, counted: Size) -> str:
+    """Say that libvirt tells another amount than the kernel; a few percent are the kernel's own."""
+    told, origin = _told_by_libvirt(connection)
+    if abs(told.bytes - counted.bytes) <= counted.bytes // _DISAGREES:
+        return ""
+    return f"{counted} of memory by /proc/meminfo, which counts, and {told} by {origin}"

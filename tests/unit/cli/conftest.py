@@ -141,6 +141,9 @@ class MemoryStorage:
     def path_of(self, name: str) -> str:
         return f"{POOL}/{name}"
 
+    def find_free_space(self) -> Size | None:
+        return Size.of_gib(200)
+
     def read(self, name: str, *, limit: int) -> bytes:
         return MANIFEST
 

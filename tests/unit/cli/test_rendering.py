@@ -10,15 +10,19 @@ from typing import Any
 
 import pytest
 
+from fakes import a_world
 from moltfleet.cli import documents, tables
 from moltfleet.cli.errors import error_document
+from moltfleet.cli.plan_document import plan_document
 from moltfleet.cli.streams import Collected
 from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import Busy
 from moltfleet.model.hostcheck import Check, CheckState
+from moltfleet.model.mix import parse_mix
 from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
+from moltfleet.operations.plan import PlanRequest, plan
 
 BUSY = Busy("Clone 'base-2' is being molted by ann", hint="--wait 60 waits for it.")
 
@@ -195,7 +199,15 @@ def test_a_manifest_that_is_not_as_we_wrote_it_is_still_shown_safely(content: di
     assert "\x1b" not in tables.manifest_text(content)
 
 
+WORLD = a_world()
+PLAN = plan(
+    WORLD.config,
+    PlanRequest(memories=(Size.of_gib(12), Size.of_gib(30)), mix=parse_mix("2x16G+4x8G"), golden="base", fit=3),
+    lambda: WORLD.fleet,
+)
+
 EMITTED: tuple[documents.Document, ...] = (
+    plan_document(PLAN),
     documents.clones_document(CLONES),
     documents.status_document(CLONES),
     *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("create", "start", "stop", "restart")),
