@@ -147,8 +147,10 @@ class User:
         self.write(".config/moltfleet/moltfleet.toml", text)
 
 
+# Tests are not to depend on how much memory the machine has beside them.
 TINY_CONFIG = """\
 jobs = 2
+reserve = "1G"
 [defaults]
 memory = "192M"
 vcpus = 1

@@ -85,11 +85,12 @@ def test_a_full_pool_is_said_and_nothing_stays(labs: Labs) -> None:
     lab = labs.start("full")
     lab.run("sh", "-c", f"mkdir -p {POOL} && mount -t tmpfs -o size=150m,mode=0711 none {POOL}")
     user = User(lab, "mf-alice")
-    user.configure(TINY_CONFIG)
+    user.configure('disk_growth = "8M"\n' + TINY_CONFIG)
     user.run("golden", "build", "tiny", "--image", str(IMAGES / "tiny.qcow2"))
     before = lab.volumes()
     lab.run("sh", "-c", f"fallocate -l $(($(df --output=avail -B1 {POOL} | tail -n 1) - 100000)) {POOL}/filler")
-    done = user.run("create", "tiny", "crab", code=5)
+    assert "rule disk: 0.00 GiB free (pool 'moltfleet')" in user.run("create", "tiny", "crab", code=5).stderr
+    done = user.run("create", "tiny", "crab", "--force", "to see how it fails", code=5)
     assert "full" in done.stderr or "space" in done.stderr
     assert "Hint: " in done.stderr
     lab.run("rm", f"{POOL}/filler")

@@ -217,7 +217,8 @@ def test_host_power_loss(labs: Labs) -> None:
     interrupted.send_signal(signal.SIGKILL)
     interrupted.communicate(timeout=60)
     lab.control("up")
-    user.run("start", "--all")
+    user.run("start", "--were-running")
+    assert {clone["state"] for clone in user.json("list")["clones"]} == {"running"}
     assert user.shell("crab-1", "cat ~/word") == "running"
     soundness.check(lab)
     user.run("kept", "restore", "crab-1", "before", "--yes")
