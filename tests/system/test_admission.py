@@ -27,6 +27,7 @@ PAUSED = Path(__file__).with_name("paused.py")
 # The whole proof is fifty rounds of about ten seconds; docs/testing.md.
 ROUNDS = int(os.environ.get("MOLTFLEET_ADMISSION_ROUNDS", "4"))
 BLANK = Size.of_mib(64)
+BLANKS = tuple(f"blank-{number}" for number in range(1, 11))
 RESERVE = Size.of_gib(1)
 NO_GUEST, NO_ROOM = 6, 5
 # A guest without a system never answers; the deadlines are not stretched for emulation.
@@ -81,13 +82,9 @@ def place(labs: Labs) -> Place:
     alice.run("golden", "build", "tiny", "--image", str(IMAGES / "tiny.qcow2"))
     alice.run("create", "tiny", "blank", "-n", "10", "--no-start", "--no-warm", "--memory", "64M", "--vcpus", "1")
     # Nothing to boot from: the first MiB of the disk reads as zeros.
-    lab.run(
-        "sh", "-c", f"for f in {POOL}/blank-*.clean.qcow2; do qemu-io -c 'write -z 0 1M' $f >/dev/null || exit; done"
-    )
+    wipe = "for f; do qemu-io -c 'write -z 0 1M' $f >/dev/null || exit; done"
+    lab.run("sh", "-c", wipe, "-", *(f"{POOL}/{name}.clean.qcow2" for name in BLANKS))
     return Place(lab, alice, bob, "type='qemu'" in lab.virsh("dumpxml", "blank-1"))
-
-
-BLANKS = tuple(f"blank-{number}" for number in range(1, 11))
 
 
 @pytest.fixture
@@ -188,13 +185,11 @@ def test_a_guest_that_grows_between_the_check_and_the_start_is_caught(
 ) -> None:
     """A QEMU takes a gigabyte more than it was ever promised, while a clone that was let in is being made."""
     alice, _ = place.fits(2.5, label="grow")
-    file = "/run/paused-here"
-    place.lab.run("sh", "-c", f"rm -f {file}; chmod 1777 /run")
+    file = alice.write("paused", "")
+    place.lab.run("rm", file)
     settings = (*alice.settings, "create", "tiny", "late", "--memory", "64M", "--vcpus", "1", "--no-warm")
     argv = place.lab.argv((sys.executable, str(PAUSED), "create.overlaid", file, *settings), user=alice.name)
-    creating = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    creating = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: place.lab.run("test", "-e", file, check=False).returncode == 0)
         grow = (
