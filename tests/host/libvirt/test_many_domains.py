@@ -9,10 +9,15 @@ from dataclasses import replace
 import pytest
 
 from contract.host import Host, a_record
+from fakes import a_world
 from moltfleet.adapters.libvirt import domain_xml
+from moltfleet.adapters.libvirt.domains import LibvirtHypervisor
 from moltfleet.adapters.libvirt.gate import Gate
+from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.model.domain import DomainState
 from moltfleet.model.records import CloneRecord
+from moltfleet.operations.listing import list_clones
+from moltfleet.operations.plan import PlanRequest, plan
 
 # Processor time: what else the machine does in that second is not ours.
 _TARGET_S = 1.0
@@ -55,6 +60,19 @@ def test_a_thousand_domains_are_listed_with_their_records_and_states(thousand: H
 
 def test_listing_a_thousand_domains_takes_less_than_a_second(thousand: Host) -> None:
     assert fastest(thousand.hypervisor.domains) < _TARGET_S
+
+
+def test_a_list_and_a_plan_of_a_thousand_running_domains_take_less_than_a_second_each(
+    thousand: Host, hypervisor: LibvirtHypervisor, storage: LibvirtStorage, gate: Gate
+) -> None:
+    gate.call("start all", lambda c: [domain.create() for domain in c.listAllDomains(0)])
+    world = a_world()
+    fleet = replace(world.fleet, hypervisor=hypervisor, storage=storage)
+    found = plan(fleet.config, PlanRequest(), lambda: fleet)
+    assert found.now is not None and "1000 active domains" in found.now.admission.rules[0].detail
+    assert len(list_clones(fleet)) == 1000
+    assert fastest(lambda: plan(fleet.config, PlanRequest(), lambda: fleet)) < _TARGET_S
+    assert fastest(lambda: list_clones(fleet)) < _TARGET_S
 
 
 def test_measuring_a_thousand_running_domains_takes_less_than_a_second(thousand: Host, gate: Gate) -> None:
