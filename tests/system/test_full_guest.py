@@ -236,10 +236,11 @@ def test_containment_is_in_force_after_a_boot(contained: PlayingHost) -> None:
     # There is no libvirt in this guest.
     assert wrong == {"libvirtd", "free pages"}
     assert contained.root("cat /sys/fs/cgroup/system.slice/ssh.service/memory.min") == str(14 << 20)
-    assert "203.0.113" not in contained.root("nft list table inet moltfleet_egress")
-    # What flushes everything, loads the table again.
-    contained.root("systemctl reload nftables || systemctl restart nftables")
-    assert "169.254.0.0/16" in contained.root("nft list table inet moltfleet_egress")
+    # What begins with a flush of everything, loads the table again.
+    for act in ("restart", "reload"):
+        contained.root(f"systemctl {act} nftables")
+        assert "169.254.0.0/16" in contained.root("nft list table inet moltfleet_egress")
+    contained.root("systemctl stop nftables && systemctl restart moltfleet-firewall moltfleet-egress")
 
 
 def test_the_limit_ends_the_one_that_leaks_and_sshd_answers_all_the_time(contained: PlayingHost) -> None:
@@ -250,8 +251,8 @@ def test_the_limit_ends_the_one_that_leaks_and_sshd_answers_all_the_time(contain
         contained.wait_until("! systemctl --quiet is-active leak")
     assert contained.root("systemctl show --property=Result --value leak") == "oom-kill"
     assert contained.root("systemctl is-active quiet") == "active"
-    assert int(contained.root("awk \"/^oom_kill /{print \\$2}\" /sys/fs/cgroup/machine.slice/memory.events")) == 1
-    killed = contained.root("journal""ctl --dmesg --boot --grep=oom-kill: --output=cat")
+    assert contained.root("grep -w oom_kill /sys/fs/cgroup/machine.slice/memory.events") == "oom_kill 1"
+    killed = contained.root("journalctl --dmesg --boot --output=cat | grep oom-kill:")
     assert "CONSTRAINT_MEMCG" in killed
     assert "oom_memcg=/machine.slice" in killed
     # The last line had nothing to do.
@@ -269,7 +270,7 @@ def test_earlyoom_ends_what_no_limit_holds_and_sshd_answers_all_the_time(contain
         contained.wait_until("! systemctl --quiet is-active guzzler")
     said = contained.root("journalctl --boot --unit=earlyoom --output=cat")
     assert said.count("sending SIGTERM to process") == 1
-    assert "\"python3\"" in said
+    assert '"python3"' in said
     # Before the kernel had to.
     assert "global_oom" not in contained.root("journalctl --dmesg --boot --output=cat")
     assert contained.root("pgrep -o -x sshd") == sshd
@@ -280,6 +281,6 @@ def test_earlyoom_ends_what_no_limit_holds_and_sshd_answers_all_the_time(contain
 def test_a_removal_leaves_byte_for_byte_what_was_there_before(contained: PlayingHost, bare: set[str]) -> None:
     contained.moltfleet("host", "contain", "--remove", "--yes")
     assert contained.listing() == bare
-    assert contained.root("nft list tables").split() == ["table", "inet", "moltfleet"]
+    assert "moltfleet_egress" not in contained.root("nft list tables")
     assert contained.checks()["machine.slice"]["finding"] == "no limit"
     assert contained.root("command -v earlyoom || echo none") == "none"
