@@ -24,8 +24,9 @@ class Host:
     progress: Progress
 
     def limits(self) -> Limits:
-        """The division of this machine's memory. Raises: NoCapacity when the reserve leaves nothing."""
-        return Limits(self.machine.memory(), self.config.reserve)
+        """The division of this machine's memory, or of what counts as it. Raises: NoCapacity for too large a reserve."""
+        memory = self.machine.memory()
+        return Limits(min(memory, self.config.host_memory or memory), self.config.reserve)
 
     def unit(self, name: str, *properties: str) -> Mapping[str, str]:
         """Properties of one systemd unit as text; one that does not exist has most of them too."""

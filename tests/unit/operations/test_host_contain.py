@@ -141,6 +141,14 @@ def test_another_reserve_changes_what_follows_from_it(machine: FakeMachine) -> N
     assert machine.tree() == before
 
 
+@pytest.mark.parametrize(("counts", "limit"), [("32G", "22528M"), ("96G", "55296M")])
+def test_memory_that_does_not_count_as_the_hosts_is_kept_from_clones(
+    machine: FakeMachine, counts: str, limit: str
+) -> None:
+    contain(on(machine, host_memory=counts), PLAIN)
+    assert f"MemoryMax={limit}\n" in machine.text(MACHINE_SLICE)
+
+
 def test_a_run_without_docker_frees_the_containers_again(machine: FakeMachine) -> None:
     machine.put(DAEMON, '{"debug": true}')
     contain(on(machine), WITH_DOCKER)
