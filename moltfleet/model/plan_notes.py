@@ -54,6 +54,8 @@ def _cpu_notes(plan: Plan, workload: Workload | None) -> Iterator[str]:
     ratio = plan.vcpu_ratio
     if plan.host.cpus is None:
         yield "The host's CPUs are not known: --host-cpus N tells how many vCPUs will share one"
+    elif plan.clone.vcpus > plan.host.cpus:
+        yield f"A clone's {plan.clone.vcpus} vCPUs are more than the host's {plan.host.cpus} CPUs: some always wait"
     elif ratio is not None and workload is Workload.HEAVY and ratio > _BUSY_RATIO:
         yield f"{ratio:.1f} vCPUs share each CPU: builds in all clones at once will slow each other down"
     elif ratio is not None and ratio > _COMFORTABLE_RATIO:

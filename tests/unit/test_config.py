@@ -55,6 +55,8 @@ def test_every_documented_key_is_read(tmp_path: Path) -> None:
         network = "default"
         subnets = ["10.9.8.0/24"]
         reserve = 2048
+        host_memory = "48G"
+        disk_growth = "3G"
         virt_type = "qemu"
         emulation_factor = 2
         egress = "none"
@@ -78,6 +80,7 @@ def test_every_documented_key_is_read(tmp_path: Path) -> None:
     )
     assert (config.pool, config.pool_path, config.network) == ("p", Path("/srv/p"), "default")
     assert (config.reserve, config.virt_type, config.egress) == (Size.of_gib(2), "qemu", "none")
+    assert (config.host_memory, config.disk_growth) == (Size.of_gib(48), Size.of_gib(3))
     assert (config.jobs, config.shed_hours, config.authorized_keys) == (3, 0.5, ("~/.ssh/me.pub",))
     assert (config.defaults.memory, config.defaults.golden) == (Size.of_mib(1536), "base")
     assert (config.timeouts.ssh, config.timeouts.domain) == (7, 30)

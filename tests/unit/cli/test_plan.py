@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -28,6 +30,17 @@ def test_a_host_that_is_thought_of_needs_no_libvirt(run: Do, golden: Golden) -> 
     outcome = run(*STATIC)
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     golden("tables/plan-static.txt", outcome.stdout)
+
+
+@pytest.mark.allow("subprocess")
+def test_without_the_libvirt_binding_a_host_can_still_be_thought_of() -> None:
+    program = (
+        "import sys; sys.modules['libvirt'] = None\n"
+        "from moltfleet.cli.app import app\n"
+        "app(['plan', '--host-memory', '64G', '--memory', '12G', '--json'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(done.stdout)["safe_clones"] == 3
 
 
 def test_hosts_and_sizes_make_a_matrix(run: Do, golden: Golden) -> None:

@@ -185,6 +185,7 @@ def notes_of(**request: Any) -> str:
         ({"memories": (GIB(18),)}, "up to 2 such clones"),
         ({"cpus": None}, "The host's CPUs are not known"),
         ({"cpus": 4}, "3.0 vCPUs share each CPU: up to 2 do well"),
+        ({"cpus": 3}, "A clone's 4 vCPUs are more than the host's 3 CPUs"),
         ({"cpus": 16, "workload": Workload.HEAVY}, "1.5 vCPUs share each CPU: builds"),
         ({"hosts": (GIB(1024),), "memories": (GIB(2),)}, "253 addresses"),
         ({"hosts": (GIB(8), GIB(32))}, "Where 1 is possible and 0 are safe"),
