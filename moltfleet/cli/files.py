@@ -1,10 +1,13 @@
-"""Files that a user names on the command line, read whole and bounded, before anything is done."""
+"""Files that a user names on the command line: read whole and bounded before anything is done, or written whole."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from pathlib import Path
 
-from moltfleet.model.errors import InvalidInput
+from moltfleet.model.errors import InvalidInput, NoSpace
 from moltfleet.model.names import printable
 from moltfleet.model.recipe import CloudConfig, Script
 
@@ -30,6 +33,30 @@ def read_public_keys(path: Path) -> tuple[str, ...]:
     if not lines or not all(line.startswith(("ssh-", "ecdsa-", "sk-")) for line in lines):
         raise InvalidInput(f"{_quoted(path)} is not a public SSH key", hint="It has lines such as 'ssh-ed25519 AAAA…'.")
     return lines
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a result there, whole or not at all; devices and pipes are written to. Raises: InvalidInput, NoSpace."""
+    target = path.resolve()
+    try:
+        if target.exists() and not target.is_file():
+            target.write_text(text)
+        else:
+            _replace(target, text)
+    except OSError as error:
+        kind = NoSpace if error.errno == errno.ENOSPC else InvalidInput
+        raise kind(f"{_quoted(path)} cannot be written: {error.strerror}") from error
+
+
+def _replace(target: Path, text: str) -> None:
+    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _text(path: Path) -> str:

@@ -35,6 +35,7 @@ SINGLE_IMPORTERS = {
     "click": "cli/",
     "tabulate": "cli/tables.py",
     "rich": "progress.py",
+    "matplotlib": "cli/report/drawing.py",
 }
 WORN_OUT = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 

@@ -12,7 +12,10 @@ import pytest
 from moltfleet.cli.app import app
 from moltfleet.cli.command import FleetCommand
 
-HEAVY = ("libvirt", "paramiko", "pydantic", "rich", "httpx", "yaml", "tabulate", "psutil", "pycdlib", "cryptography")
+HEAVY = (
+    "libvirt", "paramiko", "pydantic", "rich", "httpx", "yaml", "tabulate", "psutil", "pycdlib", "cryptography",
+    "matplotlib", "numpy",
+)  # fmt: skip
 CPU_SECONDS = 0.2
 
 

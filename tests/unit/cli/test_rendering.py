@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from fakes import a_world
+from fakes.report import a_report
 from moltfleet.cli import documents, tables
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.plan_document import plan_document
+from moltfleet.cli.report.document import report_document
 from moltfleet.cli.streams import Collected
 from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.domain import DomainState, Endpoint
@@ -208,6 +210,7 @@ PLAN = plan(
 
 EMITTED: tuple[documents.Document, ...] = (
     plan_document(PLAN),
+    report_document(a_report()),
     documents.clones_document(CLONES),
     documents.status_document(CLONES),
     *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("create", "start", "stop", "restart")),

@@ -1,0 +1,1 @@
+"""`moltfleet report`: one page about host and fleet, as HTML, Markdown or JSON."""
