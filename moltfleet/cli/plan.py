@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from moltfleet.cli.command import FleetCommand, parse_size, size_option
 from moltfleet.cli.completing import complete_goldens
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.operations.plan import PlanRequest
 
 _MOST_CLONES = 100_000
 _MOST_SIZES = 50
@@ -96,7 +99,7 @@ def _request(  # noqa: PLR0913 - the options of the command
     workload: str | None,
     golden: str | None,
     fit: int | None,
-) -> Any:
+) -> PlanRequest:
     from moltfleet.model.mix import parse_mix
     from moltfleet.model.plan import Workload
     from moltfleet.operations.plan import PlanRequest
