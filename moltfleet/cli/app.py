@@ -16,7 +16,7 @@ from moltfleet.cli.invocation import Invocation
 
 # Sections as `moltfleet --help` shows them; each command with the module that has it under the same name.
 SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "Capacity": {"plan": "plan", "report": "report.command"},
+    "Capacity": {"plan": "plan", "report": "report.command", "make-room": "make_room"},
     "Goldens": {"golden": "golden"},
     "Clones": {
         "create": "create",
@@ -56,7 +56,7 @@ class FleetGroup(Boundary):
         if cmd_name not in _MODULES:
             return None
         module = importlib.import_module(f"moltfleet.cli.{_MODULES[cmd_name]}")
-        command = getattr(module, f"{cmd_name}_command")
+        command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         assert isinstance(command, click.Command)
         return command
 

@@ -11,6 +11,8 @@ from moltfleet.model.containment import HostPlan
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.hostcheck import Check, CheckState
+from moltfleet.model.makingroom import RoomPlan, Way
+from moltfleet.model.records import Forced
 from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 
 Document = dict[str, Any]
@@ -22,8 +24,10 @@ def clones_document(views: Iterable[CloneView]) -> Document:
 
 
 def status_document(views: Iterable[CloneView]) -> Document:
-    """``moltfleet.status/1``: the list's form, and what made a clone stale."""
-    clones = [_clone(view) | {"stale_reason": view.stale_reason or None} for view in views]
+    """``moltfleet.status/1``: the list's form, what made a clone stale, and by whom it was forced past the rules."""
+    clones = [
+        _clone(view) | {"stale_reason": view.stale_reason or None, "forced": _forced(view.forced)} for view in views
+    ]
     return {"schema": "moltfleet.status/1", "clones": clones}
 
 
@@ -100,6 +104,17 @@ def host_contain_document(plan: HostPlan, *, removed: bool, left: Iterable[Check
     }
 
 
+def room_document(plan: RoomPlan, results: Iterable[ActResult] | None = None) -> Document:
+    """``moltfleet.make-room/1``; ``results`` is null as long as nothing was done."""
+    return {
+        "schema": "moltfleet.make-room/1",
+        "memory_mib": plan.before.candidate.memory.mib,
+        "fits": plan.before.admit,
+        "steps": [_way(way) for way in plan.ways],
+        "results": None if results is None else [_act(result) for result in results],
+    }
+
+
 def dry_run_document(lines: Iterable[str]) -> Document:
     """``moltfleet.dry-run/1``."""
     return {"schema": "moltfleet.dry-run/1", "lines": list(lines)}
@@ -132,6 +147,12 @@ def _clone(view: CloneView) -> Document:
     }
 
 
+def _forced(forced: Forced | None) -> Document | None:
+    if forced is None:
+        return None
+    return {"reason": forced.reason, "by": forced.by, "at": forced.at, "rules": list(forced.rules)}
+
+
 def guest_address(endpoint: Endpoint | None) -> str | None:
     """The guest's own address; None for a forwarded port, where only the host's loopback is known."""
     return None if endpoint is None or endpoint.host.startswith("127.") else endpoint.host
@@ -148,6 +169,16 @@ def _act(result: ActResult) -> Document:
         "detail": result.detail,
         "seconds": round(result.seconds, 3),
         "error": _error(result.error),
+    }
+
+
+def _way(way: Way) -> Document:
+    return {
+        "clone": way.clone,
+        "act": str(way.act),
+        "why": way.why,
+        "promised_bytes": way.promised.bytes,
+        "resident_bytes": way.resident.bytes,
     }
 
 

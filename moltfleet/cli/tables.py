@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from moltfleet.model.containment import HostPlan
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.hostcheck import Check, CheckState
+from moltfleet.model.makingroom import RoomPlan
 from moltfleet.model.names import printable
+from moltfleet.model.records import Forced
 from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 from moltfleet.model.size import Size
 
@@ -19,7 +21,7 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     from tabulate import tabulate
 
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    numeric = {"SECONDS", "VCPUS", "MEMORY", "DISK", "SIZE", "VALUE"}
+    numeric = {"SECONDS", "VCPUS", "MEMORY", "DISK", "SIZE", "VALUE", "PROMISED", "IN USE"}
     alignment = ["right" if header in numeric else "left" for header in headers]
     text = tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True, colalign=alignment)
     return "\n".join(line.rstrip() for line in text.splitlines())
@@ -70,8 +72,16 @@ def clone_text(view: CloneView) -> str:
         ("memory", f"{view.memory}, {view.vcpus} vCPUs"),
         ("disk", f"{view.disk_allocation} of its own"),
         ("molt", f"{view.warm} ({view.stale_reason})" if view.stale_reason else view.warm),
+        *_forced(view.forced),
     )
     return _paragraph(view.name, facts, width=8)
+
+
+def _forced(forced: Forced | None) -> tuple[tuple[str, str], ...]:
+    """Tell that a clone was brought up although the host had no room."""
+    if forced is None:
+        return ()
+    return (("forced", f"{forced.at} by {forced.by}, past {' and '.join(forced.rules)}: {forced.reason}"),)
 
 
 def _login(endpoint: Endpoint | None) -> str:
@@ -85,6 +95,12 @@ def acts_table(results: Iterable[ActResult]) -> str:
     """One line per clone of what became of it; errors are told beside the table."""
     rows = [(r.clone, r.outcome, f"{r.seconds:.1f}", "" if r.error else r.detail) for r in results]
     return _table(("CLONE", "OUTCOME", "SECONDS", "DETAIL"), rows)
+
+
+def room_table(plan: RoomPlan) -> str:
+    """One line per clone that would be molted or stopped, in that order; empty when there is room."""
+    headers = ("CLONE", "ACT", "PROMISED", "IN USE", "WHY")
+    return _table(headers, [(way.clone, way.act, way.promised, way.resident, way.why) for way in plan.ways])
 
 
 def molts_table(results: Iterable[MoltResult]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import ExitCode, MoltfleetError
+from moltfleet.model.records import Forced
 from moltfleet.model.size import Size
 
 
@@ -13,7 +14,8 @@ from moltfleet.model.size import Size
 class CloneView:
     """A clone as ``list`` shows it. ``warm`` is "warm", "cold", "stale" or "none"; ``health`` one word.
 
-    ``stale_reason`` says what changed since the clean point; empty unless it is stale.
+    ``stale_reason`` says what changed since the clean point; empty unless it is stale. ``forced`` is the last time that
+    it was brought up although the host had no room.
     """
 
     name: str
@@ -28,6 +30,7 @@ class CloneView:
     warm: str
     health: str
     stale_reason: str = ""
+    forced: Forced | None = None
 
 
 @dataclass(frozen=True, slots=True)

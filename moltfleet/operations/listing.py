@@ -57,6 +57,7 @@ def _view(fleet: Fleet, domain: Domain, latest: dict[str, int], allocations: dic
         warm="stale" if stale_reason else _warmth(clone),
         health=_health(domain, clone),
         stale_reason=stale_reason,
+        forced=clone.forced,
     )
 
 

@@ -17,16 +17,21 @@ from moltfleet.cli.errors import error_document
 from moltfleet.cli.plan_document import plan_document
 from moltfleet.cli.report.document import report_document
 from moltfleet.cli.streams import Collected
+from moltfleet.model.admission import Admission
 from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import Busy
 from moltfleet.model.hostcheck import Check, CheckState
+from moltfleet.model.load import Candidate
+from moltfleet.model.makingroom import Act, RoomPlan, Way
 from moltfleet.model.mix import parse_mix
+from moltfleet.model.records import Forced
 from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
 from moltfleet.operations.plan import PlanRequest, plan
 
 BUSY = Busy("Clone 'base-2' is being molted by ann", hint="--wait 60 waits for it.")
+FORCED = Forced("the demo is now", "ann", "2026-11-20T10:00:00Z", ("committed", "live"))
 
 
 def clone(name: str, **changes: Any) -> CloneView:
@@ -50,7 +55,7 @@ CLONES = (
     clone("base-1"),
     clone("base-2", endpoint=Endpoint("base-2", "127.0.0.1", 40022, "agent", ()), warm="cold"),
     clone("base-3", endpoint=None, state=DomainState.SHUT_OFF, warm="none", health="unknown", generation=2),
-    clone("base-4", warm="stale", stale_reason="changed since the clean point: kernel, qemu"),
+    clone("base-4", warm="stale", stale_reason="changed since the clean point: kernel, qemu", forced=FORCED),
 )
 ACTS = (
     ActResult("base-1", "started", "agent@192.168.150.2", 12.345),
@@ -208,6 +213,13 @@ PLAN = plan(
     lambda: WORLD.fleet,
 )
 
+ROOM_WANTED = Candidate("", Size.of_gib(2), 2, emulated=False)
+ROOM = RoomPlan(
+    (Way("base-1", Act.STOP, Size.of_gib(3), Size.of_gib(2), Size(0), "last wrote 3 h ago"),),
+    Admission(ROOM_WANTED, (), Size(0)),
+    Admission(ROOM_WANTED, (), Size(0)),
+)
+
 EMITTED: tuple[documents.Document, ...] = (
     plan_document(PLAN),
     report_document(a_report()),
@@ -225,6 +237,7 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.golden_built_document(GOLDENS[0]),
     documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1]))),
     documents.copy_document("a", "base-1:b"),
+    documents.room_document(ROOM, ACTS),
     documents.golden_deleted_document("base"),
     documents.host_check_document(CHECKS),
     documents.host_contain_document(CONTAINED, removed=False, left=CHECKS[:1]),
@@ -269,7 +282,7 @@ def test_every_field_is_documented_and_every_documented_field_is_written(documen
     written = set(paths({key: value for key, value in document.items() if key != "schema"}))
     # A null stands for what the other elements show in full.
     expected = documented()[schema]
-    assert written <= expected | {"clones[].ssh"}
+    assert written <= expected | {"clones[].ssh", "clones[].forced"}
     assert expected <= written
 
 
