@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from moltfleet.model import findings, headroom, rightsize
+from moltfleet.model.admission import decide
 from moltfleet.model.domain import DomainState, HostFacts, VirtType
 from moltfleet.model.load import Candidate, DomainUse, HostLoad, Reservation, Situation
 from moltfleet.model.report import CloneUse, DiskUse, GenerationUse, GoldenUse, PoolPart, Report
@@ -132,7 +133,7 @@ def a_report(
         "goldens": GOLDENS,
         "pool": POOL,
         "headroom": headroom.rows(situation, DEFAULT),
-        "largest": GIB(17.5),
+        "largest": decide(situation, DEFAULT).largest,
         "advice": rightsize.advise(situation, clones, DEFAULT),
     }
     report = Report(**fields | changes)

@@ -43,9 +43,7 @@ def report_command(invocation: Invocation, /, *, form: str | None, output: Path 
         drawing.require()
     from moltfleet.operations.report import gather
 
-    with invocation.progress.step("Looking at the fleet"):
-        report = gather(invocation.fleet)
-    text = _render(invocation, report, chosen)
+    text = _render(invocation, gather(invocation.fleet), chosen)
     if output is None:
         click.echo(text, nl=False)
     else:

@@ -85,12 +85,13 @@ def _state(clone: CloneUse) -> Cell:
 
 def _clones_sum(report: Report) -> tuple[Cell, ...]:
     active, disks = report.active, [clone.disk for clone in report.clones]
+    off = len(report.clones) - len(active)
 
     def sum_of(*sizes: list[Size]) -> Cell:
         return amount(total(size for several in sizes for size in several))
 
     return (
-        plain(f"{len(active)} running, {len(report.clones) - len(active)} off"),
+        plain(f"{len(active)} running" + (f", {off} off" if off else "")),
         plain(""),
         plain(""),
         plain(sum(clone.view.vcpus for clone in active)),

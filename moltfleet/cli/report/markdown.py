@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from moltfleet.cli.report.content import Cell, Page, Phrase, Section, Table, Tile, names, plain
+from moltfleet.cli.report.content import Cell, Page, Phrase, Section, Table, Tile, Tone, names, plain
 from moltfleet.model.report import Finding
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -55,7 +56,7 @@ def _table(table: Table) -> Iterator[str]:
     yield "|" + "|".join("---:" if index in table.numeric else "---" for index in range(len(table.headers))) + "|"
     yield from (_row(row) for row in table.rows)
     if table.sum:
-        yield _row(table.sum)
+        yield _row(replace(cell, tone=Tone.STRONG) for cell in table.sum)
 
 
 def _row(cells: Iterable[Cell]) -> str:
@@ -68,7 +69,7 @@ def _phrase(phrase: Phrase) -> str:
 
 def _cell(cell: Cell, *, in_table: bool = False) -> str:
     if not cell.is_name or not cell.text:
-        return _escape(cell.text)
+        return f"**{_escape(cell.text)}**" if cell.text and cell.tone is Tone.STRONG else _escape(cell.text)
     code = _code(cell.text)
     # Rows are cut at bars before code is looked for.
     return code.replace("|", "\\|") if in_table else code

@@ -67,7 +67,7 @@ def _room(report: Report) -> Tile:
 def _clones(report: Report) -> Tile:
     off = len(report.clones) - len(report.active)
     others = f"{count(len(report.others), 'other domain')} running" if report.others else "no other domain runs"
-    return Tile("Clones", f"{len(report.active)} running", f"{off} off" if off else "", others)
+    return Tile("Clones", f"{len(report.active)} running", f"and {off} off" if off else "", others)
 
 
 def _pool(report: Report) -> Tile:
