@@ -71,6 +71,11 @@ def test_looking_changes_nothing_and_needs_no_root(contained: FakeMachine) -> No
     assert [check.name for check in checks] == [name for name, _, _ in ROWS]
 
 
+def test_every_row_is_explained_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs/host.md").read_text()
+    assert [name for name, _, _ in ROWS if f"`{name}`" not in text] == []
+
+
 def test_every_row_that_warns_says_why_and_what_to_do(bare: FakeMachine) -> None:
     warned = [check for check in check_host(on(bare)) if check.state is CheckState.WARNING]
     assert {"machine.slice", "sshd", "libvirtd", "weights", "egress"} <= {check.name for check in warned}
