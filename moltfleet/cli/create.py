@@ -62,7 +62,8 @@ def create_command(
     Without NAME they are called GOLDEN-1, GOLDEN-2, …; with NAME and a count NAME-1, NAME-2, ….
     Without GOLDEN the config's default golden is taken.
     """
-    from moltfleet.operations.create import create, plan_create
+    from moltfleet.operations.create import create
+    from moltfleet.operations.create_plan import foresee, plan_create
 
     chosen = golden or invocation.config.defaults.golden
     if not chosen:
@@ -70,5 +71,5 @@ def create_command(
     keys = tuple(key for file in key_files for key in read_public_keys(file)) or None
     request = CreateRequest(golden=chosen, user_keys=keys, **options)
     if invocation.dry_run:
-        return invocation.show_plan(plan_create(invocation.fleet, request).lines())
+        return invocation.show_plan(foresee(invocation.fleet, plan_create(invocation.fleet, request)))
     return finish_acts(invocation, "moltfleet.create/1", create(invocation.fleet, request))

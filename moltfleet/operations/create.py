@@ -5,142 +5,25 @@ from __future__ import annotations
 import threading
 import uuid
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from moltfleet.model.domain import Domain, DomainSpec, VirtType
+from moltfleet.model.domain import DomainSpec, VirtType
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import AlreadyExists, Busy, InvalidInput, MoltfleetError, NoCapacity, WrongState
-from moltfleet.model.load import Candidate
-from moltfleet.model.names import check_name, next_name, printable
+from moltfleet.model.errors import Busy, MoltfleetError, WrongState
+from moltfleet.model.names import check_name, next_name
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
-from moltfleet.model.records import Attachment, CloneRecord, Forced, GoldenRecord, Phase
+from moltfleet.model.records import Attachment, CloneRecord, Forced, Phase
 from moltfleet.model.requests import AdmissionRequest, CreateRequest
 from moltfleet.model.results import ActResult
-from moltfleet.model.size import Size
 from moltfleet.model.volumes import clean_volume, seed_volume
-from moltfleet.operations import admission, first_boot, measuring, networks, removing, repair, seeding
+from moltfleet.operations import admission, first_boot, networks, removing, repair, seeding
 from moltfleet.operations.clones import get_golden
+from moltfleet.operations.create_plan import CreatePlan, name_taken, plan_create
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
 
-_MOST_CLONES = 200
-# Below it no Linux guest boots; what is asked for is then a typing error.
-_LEAST_MEMORY = Size.of_mib(64)
-_MOST_VCPUS = 512
 _LOCK_WAIT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class CreatePlan:
-    """What will be made, with every default filled in and every check passed.
-
-    ``stem`` is what names are generated from, None when the name was asked for.
-    """
-
-    golden: str
-    record: GoldenRecord
-    names: tuple[str, ...]
-    memory: Size
-    vcpus: int
-    disk: Size
-    linked: bool
-    start: bool
-    warm: bool
-    network_kind: str
-    network: str
-    user_keys: tuple[str, ...]
-    stem: str | None = None
-
-    def candidate(self, fleet: Fleet, name: str) -> Candidate:
-        """What one of the clones will need of the host."""
-        return measuring.new_clone(
-            fleet,
-            self.record,
-            name=name,
-            memory=self.memory,
-            vcpus=self.vcpus,
-            linked=self.linked,
-            with_ram=self.warm and self.start,
-        )
-
-    def lines(self) -> tuple[str, ...]:
-        """Say it for ``--dry-run``, one line per clone."""
-        how = "linked" if self.linked else "full"
-        point = ("with a warm clean point" if self.warm else "with a cold clean point") if self.start else "not started"
-        sizes = f"{self.memory} memory, {self.vcpus} vCPUs, {self.disk} disk"
-        source = f"{self.golden} g{self.record.latest.number}"
-        return tuple(f"{n}: {how} clone of {source}, {sizes}, network {self.network}, {point}" for n in self.names)
-
-
-def plan_create(fleet: Fleet, request: CreateRequest) -> CreatePlan:
-    """Fill in the defaults and check everything that can be checked without an effect.
-
-    Raises: NotFound (golden), InvalidInput (names, sizes), AlreadyExists, NoCapacity (memory over the host's).
-    """
-    _, golden = get_golden(fleet, request.golden)
-    memory = request.memory or (Size(golden.memory) if golden.memory else fleet.config.defaults.memory)
-    disk = request.disk or (Size(golden.disk) if golden.disk else fleet.config.defaults.disk)
-    vcpus = request.vcpus or golden.vcpus or fleet.config.defaults.vcpus
-    kind, network = networks.choose(fleet, request.network)
-    _check_sizes(fleet, memory=memory, vcpus=vcpus, disk=disk, golden=golden)
-    return CreatePlan(
-        golden=request.golden,
-        record=golden,
-        names=_names(fleet.hypervisor.domains(), request),
-        memory=memory,
-        vcpus=vcpus,
-        disk=disk,
-        linked=request.linked,
-        start=request.start,
-        warm=request.warm,
-        network_kind=kind,
-        network=network,
-        user_keys=fleet.keys.user_public_keys() if request.user_keys is None else request.user_keys,
-        stem=_stem(request),
-    )
-
-
-def _check_sizes(fleet: Fleet, *, memory: Size, vcpus: int, disk: Size, golden: GoldenRecord) -> None:
-    host = fleet.hypervisor.host()
-    if memory < _LEAST_MEMORY:
-        raise InvalidInput(f"Memory of {memory} is too little for a guest", hint="A bare number is MiB: --memory 4096.")
-    if memory > host.memory:
-        raise NoCapacity(
-            f"Memory of {memory} is more than the host has: {host.memory} ({host.memory_origin})",
-            hint="Ask for less with --memory.",
-        )
-    if not 1 <= vcpus <= _MOST_VCPUS:
-        raise InvalidInput(f"{vcpus} vCPUs are not between 1 and {_MOST_VCPUS}")
-    if disk.bytes < golden.latest.capacity:
-        raise InvalidInput(
-            f"Disk of {disk} is smaller than the golden's {Size(golden.latest.capacity)}",
-            hint=f"Ask for --disk {Size(golden.latest.capacity).mib}M or more.",
-        )
-
-
-def _stem(request: CreateRequest) -> str | None:
-    if request.name is not None and request.count == 1:
-        return None
-    return request.name or request.golden
-
-
-def _names(domains: tuple[Domain, ...], request: CreateRequest) -> tuple[str, ...]:
-    if not 1 <= request.count <= _MOST_CLONES:
-        raise InvalidInput(f"{request.count} clones are not between 1 and {_MOST_CLONES}")
-    if request.name is not None:
-        check_name(request.name, what="clone")
-    taken = {domain.name for domain in domains}
-    stem = _stem(request)
-    if stem is None:
-        if request.name in taken:
-            raise _taken(request.name, domains)
-        return (request.name or "",)
-    names: list[str] = []
-    for _ in range(request.count):
-        names.append(check_name(next_name(stem, taken), what="clone"))
-        taken.add(names[-1])
-    return tuple(names)
 
 
 class _Spares:
@@ -160,12 +43,6 @@ class _Spares:
             name = check_name(next_name(self._stem, self._taken), what="clone")
             self._taken.add(name)
         return name
-
-
-def _taken(name: str, domains: tuple[Domain, ...]) -> AlreadyExists:
-    holder = next(domain for domain in domains if domain.name == name)
-    what = "clone" if holder.is_clone else "golden" if holder.is_golden else "domain that is not ours"
-    return AlreadyExists(f"Name {printable(name)!r} is taken by a {what}", hint="Choose another name.")
 
 
 def create(fleet: Fleet, request: CreateRequest) -> tuple[ActResult, ...]:
@@ -255,7 +132,7 @@ def define(
     identifier = uuid.uuid4()
     with fleet.locks.hold("fleet", verb="create", wait_s=_LOCK_WAIT_S):
         if fleet.hypervisor.find(name) is not None:
-            raise _taken(name, fleet.hypervisor.domains())
+            raise name_taken(name, fleet.hypervisor.domains())
         if not probe:
             _check_golden(fleet, plan)
         taken = networks.taken(fleet.hypervisor.domains())

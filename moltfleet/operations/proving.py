@@ -15,6 +15,7 @@ from moltfleet.model.size import Size
 from moltfleet.model.volumes import probe_domain
 from moltfleet.operations import admission, create, networks, removing, seeding
 from moltfleet.operations.clones import find_endpoint
+from moltfleet.operations.create_plan import CreatePlan
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import check_wanted, each
@@ -62,9 +63,9 @@ def _read_both(fleet: Fleet, golden: str, record: GoldenRecord, terms: Admission
         return each(plan.names, probe, jobs=2)
 
 
-def _plan(fleet: Fleet, golden: str, record: GoldenRecord) -> create.CreatePlan:
+def _plan(fleet: Fleet, golden: str, record: GoldenRecord) -> CreatePlan:
     kind, network = networks.choose(fleet, None)
-    return create.CreatePlan(
+    return CreatePlan(
         golden=golden,
         record=record,
         names=(probe_domain(golden, 1), probe_domain(golden, 2)),
@@ -80,9 +81,7 @@ def _plan(fleet: Fleet, golden: str, record: GoldenRecord) -> create.CreatePlan:
     )
 
 
-def _probe(
-    fleet: Fleet, plan: create.CreatePlan, name: str, clone: CloneRecord, host_key: HostKeyPair
-) -> IdentityFacts:
+def _probe(fleet: Fleet, plan: CreatePlan, name: str, clone: CloneRecord, host_key: HostKeyPair) -> IdentityFacts:
     identity = GuestIdentity(
         hostname=name.replace(".", "-"),
         user=clone.user,

@@ -27,7 +27,19 @@ from moltfleet.model.requests import (
 )
 from moltfleet.model.results import ActResult
 from moltfleet.model.size import Size
-from moltfleet.operations import admission, create, golden_build, kept, molt, restart, start, stop, undo, warm
+from moltfleet.operations import (
+    admission,
+    create,
+    create_plan,
+    golden_build,
+    kept,
+    molt,
+    restart,
+    start,
+    stop,
+    undo,
+    warm,
+)
 from moltfleet.operations.admission import NoRoom
 
 # Clones of 2 GiB, and 256 MiB for each one's QEMU.
@@ -409,6 +421,14 @@ def test_of_several_new_clones_as_many_are_made_as_fit(world: World) -> None:
     results = create.create(world.fleet, CreateRequest("base", name="crab", count=4))
     assert [result.outcome for result in results] == ["created", "created", "failed", "failed"]
     assert running(world) == ["crab-1", "crab-2"]
+
+
+def test_a_dry_run_of_create_tells_that_it_would_be_refused(world: World) -> None:
+    plan = create_plan.plan_create(world.fleet, CreateRequest("base", name="crab-1"))
+    assert create_plan.foresee(world.fleet, plan) == plan.lines()
+    host_for(world, 0.5)
+    refusal = create_plan.foresee(world.fleet, plan)[-1]
+    assert refusal.startswith("crab-1: would be refused now, rule committed: 0 active domains")
 
 
 def test_a_clone_that_is_not_to_run_is_made_with_a_warning(world: World) -> None:

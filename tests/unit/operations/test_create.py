@@ -26,7 +26,7 @@ from moltfleet.model.records import GoldenRecord, Phase
 from moltfleet.model.requests import BuildRequest, CreateRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.size import Size
-from moltfleet.operations import create, golden_build, golden_delete
+from moltfleet.operations import create, create_plan, golden_build, golden_delete
 
 
 def make(world: World, **options: object) -> tuple[ActResult, ...]:
@@ -367,7 +367,7 @@ def test_a_guest_that_never_comes_up_is_taken_away_and_the_rung_is_named(world: 
 
 
 def test_a_dry_run_says_what_would_be_made(world: World) -> None:
-    lines = create.plan_create(world.fleet, CreateRequest("base", name="crab", count=2)).lines()
+    lines = create_plan.plan_create(world.fleet, CreateRequest("base", name="crab", count=2)).lines()
     assert lines[0] == (
         "crab-1: linked clone of base g1, 2 GiB memory, 2 vCPUs, 10 GiB disk, network moltfleet, "
         "with a warm clean point"
