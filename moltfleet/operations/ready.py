@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _BANNER_S = 2.0
 # Bounded in the guest as well: a hostile one could write anything there.
 _LARGEST_STATUS = 64 * 1024
 _LOG_LINES = 20
+# The verdict of a build's steps, which cloud-init runs as a script (cloud-init/fragments/00-steps.yaml).
+_VERDICT = "zz-moltfleet-verdict"
+_FAILED_STEP = re.compile(r"step ([a-z0-9-]+) failed with \d+")
 # Waits inside the guest for at most 3 s, then tells how far cloud-init is. `sh` only: Python takes a second to start.
 _CLOUD_INIT = """\
 i=0
@@ -198,11 +202,20 @@ def _recoverable(value: Any) -> list[str]:
 
 
 def _cloud_init_failed(domain: str, session: GuestSession, errors: tuple[str, ...]) -> GuestFailed:
+    log = _log_end(session)
     return GuestFailed(
-        f"cloud-init of {domain!r} failed: {errors[0]}",
-        excerpt=_log_end(session),
+        f"cloud-init of {domain!r} failed: {_failed_steps(errors, log) or errors[0]}",
+        excerpt=log,
         hint="The user-data or a package source is at fault; the end of the guest's log is above.",
     )
+
+
+def _failed_steps(errors: tuple[str, ...], log: str) -> str:
+    """Name the steps, when they are what cloud-init first complained of: its own words are no help then."""
+    if _VERDICT not in errors[0]:
+        return ""
+    lines = {match[1]: line.rstrip(": ") for line in log.splitlines() if (match := _FAILED_STEP.match(line))}
+    return printable("; ".join(lines.values()), limit=400)
 
 
 def _log_end(session: GuestSession) -> str:

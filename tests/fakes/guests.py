@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 FLEET_KEY = "ssh-ed25519 AAAAfleet fleet"
 # What the seal removes, and a first boot makes anew.
 _IDENTITY = ("machine-id", "host-key", "hostname", "instance-id", "authorized", "random-seed")
+# What cloud-init says of a build whose steps failed.
+_VERDICT = "('scripts_user', RuntimeError('Runparts: 1 failures (zz-moltfleet-verdict) in 1 attempted commands'))"
 
 
 @dataclass(slots=True)
 class Behaviour:
     """How a guest behaves; without a word it is a healthy one.
 
-    ``cloud_init`` is "done", "disabled", "degraded", "error" or "running" (for ever). ``boot_s`` is the time until it
-    answers, ``clock_error_s`` what its clock is off after a step, ``needs`` a file without which it does not come up.
-    ``answers`` gives results for commands that contain a text, before anything else looks at them.
+    ``cloud_init`` is "done", "disabled", "degraded", "error", "steps" (some failed) or "running" (for ever). ``boot_s``
+    is the time until it answers, ``clock_error_s`` what its clock is off after a step, ``needs`` a file without which
+    it does not come up. ``answers`` gives results for commands that contain a text, before anything else looks at them.
     """
 
     has_agent: bool = True
@@ -155,7 +157,7 @@ class FakeGuest:
         if how == "running":
             self._clock.sleep(3.0)
             return ok('running\n{"v1": {"stage": "modules-config"}}')
-        errors = ["apt: no such package 'jk'"] if how == "error" else []
+        errors = {"error": ["apt: no such package 'jk'"], "steps": [_VERDICT]}.get(how, [])
         recoverable = {"WARNING": ["no locale"], "DEPRECATED": ["old key"]} if how == "degraded" else {}
         status = {"v1": {"stage": None, "modules-final": {"errors": errors, "recoverable_errors": recoverable}}}
         return ok(("disabled" if how == "disabled" else "done") + "\n" + json.dumps(status))
@@ -194,6 +196,8 @@ class FakeGuest:
         return ok("/tmp/moltfleet.abc123\n")
 
     def _log_end(self, _: str, __: bytes) -> CommandResult:
+        if self.behaviour.cloud_init == "steps":
+            return ok("step codex failed with 1\nstep work failed with 2: \nstep codex failed with 1: E404 \x1b[31m\n")
         return ok("Err: no such package\x1b[31m 'jk'\n")
 
     # The first text that a command contains decides.

@@ -49,6 +49,12 @@ def boot(world: World, **behaviour: object) -> ActResult:
         ({"refuses_key": True}, LoginRefused, 7, "'crab-1' does not accept the fleet key"),
         ({"host_key": "ssh-ed25519 AAAAevil"}, HostKeyChanged, 7, "'crab-1' shows another host key"),
         ({"cloud_init": "error"}, GuestFailed, 7, "cloud-init of 'crab-1' failed: apt: no such package"),
+        (
+            {"cloud_init": "steps"},
+            GuestFailed,
+            7,
+            "cloud-init of 'crab-1' failed: step codex failed with 1: E404 ?[31m; step work failed with 2",
+        ),
         ({"cloud_init": "running"}, DeadlinePassed, 6, "cloud-init of 'crab-1' is not done after 1800 s, in stage"),
         ({"hangs": True}, DeadlinePassed, 6, "Command did not end in the guest"),
         ({"powers_off_at_boot": True}, WrongState, 4, "Guest 'crab-1' powered off while it was waited for"),
