@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .conftest import User
+from .conftest import POOL, User
 
 DIRTY = "echo dirt > ~/dirt && echo dirt | sudo tee /etc/dirt && sync"
 IS_CLEAN = "test ! -e ~/dirt && test ! -e /etc/dirt && echo clean"
@@ -26,6 +26,15 @@ def test_a_warm_molt_takes_the_dirt_away_and_keeps_the_guest_running_from_its_cl
     assert (result["outcome"], result["mode"], result["reason"]) == ("molted", "warm", "")
     assert alice.shell(crab, IS_CLEAN) == "clean"
     assert alice.shell(crab, "cat /proc/sys/kernel/random/boot_id") == boot
+
+
+def test_ram_is_saved_sparse_where_libvirt_offers_it_and_comes_back_either_way(alice: User, crab: str) -> None:
+    image = f"{POOL}/{crab}.clean.1.ram"
+    offers = "--image-format" in alice.lab.out("virsh", "help", "save")
+    # The format in libvirt's header of the image: 0 is "raw", 6 is "sparse" (qemu_saveimage.c).
+    assert alice.lab.out("od", "-An", "-tu4", "-j28", "-N4", image) == ("6" if offers else "0")
+    assert alice.lab.out("stat", "-c", "%a", image) == "600"
+    assert alice.json("molt", crab, "--yes")["results"][0]["mode"] == "warm"
 
 
 def test_the_clock_is_right_after_a_warm_molt(alice: User, crab: str) -> None:

@@ -13,6 +13,7 @@ import libvirt
 
 from moltfleet.adapters.libvirt import agent, domain_xml, host, metadata, statistics
 from moltfleet.adapters.libvirt.gate import Gate
+from moltfleet.adapters.libvirt.saving import RamImages
 from moltfleet.adapters.libvirt.states import STATES
 from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.model.domain import CommandResult, Domain, DomainSpec, DomainState, HostFacts, VirtType
@@ -43,6 +44,7 @@ class LibvirtHypervisor:
         self._storage = storage
         self._local = local
         self._virt_type = virt_type
+        self._ram_images = RamImages(is_local=local is not None)
         self._host: HostFacts | None = None
         self._cpu_model: str | None = None
 
@@ -203,9 +205,7 @@ class LibvirtHypervisor:
     def save(self, name: str, ram: str) -> None:
         """See the port."""
         path = self._storage.path_of(ram)
-        self._with(
-            name, "save", lambda d: d.saveFlags(path, None, libvirt.VIR_DOMAIN_SAVE_RUNNING), timeout_s=_SAVE_TIMEOUT_S
-        )
+        self._with(name, "save", lambda d: self._ram_images.save(d, path), timeout_s=_SAVE_TIMEOUT_S)
 
     def restore(self, name: str, ram: str, *, disk: str, record: Record) -> None:
         """See the port. The XML is the image's own, as its generation id differs from the definition's."""
@@ -220,8 +220,7 @@ class LibvirtHypervisor:
             domain_xml.put_disk(document, disk_path)
             domain_xml.shrink_translation_cache(document)
             metadata.put_into(document, record)
-            xml = ET.tostring(document, encoding="unicode")
-            connection.restoreFlags(image, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)
+            self._ram_images.restore(connection, image, ET.tostring(document, encoding="unicode"))
 
         self._gate.call(f"restore {name}", act, timeout_s=_START_TIMEOUT_S)
 
