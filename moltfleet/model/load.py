@@ -143,7 +143,8 @@ class Situation:
     @property
     def reserved(self) -> Size:
         """What is reserved beyond the promises to active domains: one that has started is not counted twice."""
-        promised = {domain.name: domain.promised for domain in self.domains}
+        names = {reservation.name for reservation in self.reservations}
+        promised = {domain.name: domain.promised for domain in self.domains if domain.name in names}
         return Size(sum((r.amount - promised.get(r.name, Size(0))).bytes for r in self.reservations))
 
     @property

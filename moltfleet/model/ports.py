@@ -5,7 +5,7 @@ Every method may raise a :class:`~moltfleet.model.errors.MoltfleetError`; none r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +167,9 @@ class Hypervisor(Protocol):
 
     def fingerprint(self, name: str) -> str:
         """What must be equal for a saved state to be restored, as stable JSON text (D6)."""
+
+    def fingerprints(self, names: Collection[str]) -> Mapping[str, str]:
+        """As :meth:`fingerprint` of many at once; those that do not exist are left out."""
 
     def snapshot_names(self, name: str) -> tuple[str, ...]:
         """Snapshots that somebody made of the domain."""

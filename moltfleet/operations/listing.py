@@ -32,18 +32,18 @@ def view_clones(fleet: Fleet, domains: Sequence[Domain], volumes: Iterable[Volum
     }
     allocations = {volume.name: volume.allocation.bytes for volume in volumes}
     clones = sorted(filter(_is_shown, domains), key=lambda domain: domain.name)
-    return tuple(_view(fleet, domain, latest, allocations) for domain in clones)
+    reasons = _stale_reasons(fleet, clones)
+    return tuple(_view(domain, reasons.get(domain.name, ""), latest, allocations) for domain in clones)
 
 
 def _is_shown(domain: Domain) -> bool:
     return domain.is_clone or domain.unreadable == "clone"
 
 
-def _view(fleet: Fleet, domain: Domain, latest: dict[str, int], allocations: dict[str, int]) -> CloneView:
+def _view(domain: Domain, stale_reason: str, latest: dict[str, int], allocations: dict[str, int]) -> CloneView:
     clone = domain.record
     if not isinstance(clone, CloneRecord):
         return _unreadable(domain)
-    stale_reason = _stale_reason(fleet, domain.name, clone)
     return CloneView(
         name=domain.name,
         golden=clone.golden,
@@ -86,10 +86,12 @@ def _endpoint(domain: Domain, clone: CloneRecord) -> Endpoint | None:
     return Endpoint(domain.name, host, attachment.ssh_port, clone.user, clone.host_keys)
 
 
-def _stale_reason(fleet: Fleet, name: str, clone: CloneRecord) -> str:
-    if clone.clean is None or clone.clean.ram is None:
-        return ""
-    return molting.stale_reason(clone.clean, fleet.hypervisor.fingerprint(name))
+def _stale_reasons(fleet: Fleet, domains: Iterable[Domain]) -> dict[str, str]:
+    """Say of each clone with saved RAM why that no longer fits, if it does not; all are asked about at once."""
+    clean = {d.name: d.record.clean for d in domains if isinstance(d.record, CloneRecord) and d.record.clean}
+    warm = {name: point for name, point in clean.items() if point.ram is not None}
+    found = fleet.hypervisor.fingerprints(warm) if warm else {}
+    return {name: molting.stale_reason(warm[name], now) for name, now in found.items()}
 
 
 def _warmth(clone: CloneRecord) -> str:

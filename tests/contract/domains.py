@@ -156,6 +156,11 @@ class DomainContract:
         host.hypervisor.write_record(name, a_full_record(disk))
         assert host.hypervisor.fingerprint(name) == before
 
+    def test_many_fingerprints_are_those_of_each_and_what_does_not_exist_has_none(self, host: Host) -> None:
+        names = [host.domain(stem, host.disk(f"{stem}.qcow2"), vcpus=n) for n, stem in enumerate("abc", start=1)]
+        asked = [*names[:2], host.name("missing")]
+        assert host.hypervisor.fingerprints(asked) == {name: host.hypervisor.fingerprint(name) for name in names[:2]}
+
     def test_domains_of_other_sizes_have_other_fingerprints(self, host: Host) -> None:
         one = host.domain("a", host.disk("a.qcow2"))
         other = host.domain("b", host.disk("b.qcow2"), vcpus=2)

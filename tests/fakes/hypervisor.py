@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fakes.clock import FakeClock
@@ -216,6 +216,9 @@ class FakeHypervisor:
             "definition": f"{name} {spec.memory.bytes}/{spec.vcpus}",
         }
         return json.dumps(parts, sort_keys=True)
+
+    def fingerprints(self, names: Collection[str]) -> Mapping[str, str]:
+        return {name: self.fingerprint(name) for name in names if name in self.machines}
 
     def snapshot_names(self, name: str) -> tuple[str, ...]:
         return self._machine(name).snapshots

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -115,6 +115,9 @@ class MemoryHypervisor:
 
     def fingerprint(self, name: str) -> str:
         return "{}"
+
+    def fingerprints(self, names: Iterable[str]) -> dict[str, str]:
+        return {name: self.fingerprint(name) for name in names}
 
     def snapshot_names(self, name: str) -> tuple[str, ...]:
         return self.snapshots.get(name, ())

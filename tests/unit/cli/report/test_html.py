@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.report import GIB, GOLDENS, HOST, HOSTILE, OTHERS, a_clone, a_report
@@ -100,6 +100,7 @@ def test_a_hostile_name_is_text_wherever_it_stands(found: Reader) -> None:
     assert places == ["span"]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(max_size=60))
 def test_no_name_whatever_becomes_markup(name: str) -> None:
     told, usual = (read(rendered(named(text), drawn=False)) for text in (name, "crab"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -73,6 +73,7 @@ def test_a_name_comes_out_as_code_that_reads_as_it_does(name: str) -> None:
     assert shown in [token.content for token in found if token.type == "code_inline"]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(min_size=1, max_size=40))
 def test_no_name_whatever_acts_or_breaks_its_table(name: str) -> None:
     text = rendered(a_report(clones=(), others=(replace(OTHERS[0], name=name),)))
