@@ -142,7 +142,8 @@ class Advice:
 class MemoryBalance:
     """Where the host's memory is promised to, and where it is. What is None was not measured.
 
-    ``starting`` is reserved for starts under way; ``rest_used`` is what all but the domains take.
+    ``starting`` is reserved for starts under way; ``rest_used`` is what all else takes, with those domains that libvirt
+    tells nothing about.
     """
 
     total: Size
@@ -223,9 +224,9 @@ class Report:
         clones_used = _known(clone.resident for clone in self.active)
         others_used = _known(domain.resident for domain in self.others)
         rest_used = None
-        if host.available is not None and clones_used is not None and others_used is not None:
+        if host.available is not None:
             # Never negative: pages that processes share stand in the RSS of each.
-            rest_used = host.total - host.available - clones_used - others_used
+            rest_used = host.total - host.available - (clones_used or NOTHING) - (others_used or NOTHING)
         return MemoryBalance(
             total=host.total,
             reserve=self.situation.reserve,

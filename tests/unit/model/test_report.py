@@ -50,7 +50,7 @@ def test_what_was_not_measured_is_none_and_not_zero() -> None:
     held = with_load(a_report(), available=None).memory
     assert (held.used, held.rest_used, held.available) == (None, None, None)
     silent = a_report(clones=(a_clone("x"),), others=()).memory
-    assert (silent.clones_used, silent.others_used, silent.rest_used) == (None, NOTHING, None)
+    assert (silent.clones_used, silent.others_used, silent.rest_used) == (None, NOTHING, GIB(37.5))
 
 
 def test_a_golden_adds_its_generations_up() -> None:
