@@ -76,6 +76,7 @@ def _machine(uri: str) -> LocalMachine | None:
         cpus=hostinfo.cpu_count(),
         has_virtualization_flag=hostinfo.has_hardware_virtualization(),
         kernel=platform.release(),
+        boot_id=hostinfo.boot_id(),
     )
 
 

@@ -76,7 +76,7 @@ class HostFacts:
     """The hypervisor host. ``memory_origin`` says where the figure is from; versions are libvirt's integers.
 
     ``name`` is what the host calls itself; empty when it does not. ``memory_note`` says that libvirt tells another
-    amount; empty when it does not.
+    amount; empty when it does not. ``boot_id`` is of this machine's present boot; empty for another machine.
     """
 
     uri: str
@@ -91,6 +91,7 @@ class HostFacts:
     cpus: int
     name: str = ""
     memory_note: str = ""
+    boot_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

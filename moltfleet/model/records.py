@@ -37,7 +37,7 @@ class Pending:
 
     ``target`` is the new top layer, ``source`` the one before it; ``leftovers`` are targets of failed attempts, or the
     RAM image that is being made. ``nonce`` is what a guest is told whose timers are stopped for a save.
-    ``drops_source`` says that nobody ever worked on ``source``.
+    ``drops_source`` says that nobody ever worked on ``source``. ``host_boot`` is the boot id of a local host.
     """
 
     verb: Verb
@@ -48,6 +48,7 @@ class Pending:
     leftovers: tuple[str, ...] = ()
     nonce: str | None = None
     drops_source: bool = False
+    host_boot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

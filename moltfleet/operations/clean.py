@@ -146,6 +146,7 @@ def _journal(fleet: Fleet, name: str, clone: CloneRecord, *made: str, nonce: str
         started_at=timestamp(fleet.clock),
         leftovers=made,
         nonce=nonce,
+        host_boot=fleet.hypervisor.host().boot_id or None,
     )
     clone = replace(clone, pending=pending, next_number=following)
     fleet.hypervisor.write_record(name, clone)
@@ -252,7 +253,13 @@ def _await_save(fleet: Fleet, name: str) -> None:
 
 
 def _bring_back(fleet: Fleet, name: str, clone: CloneRecord, pending: Pending) -> None:
-    """Restore the RAM of an interrupted clean point on the disk that it was saved with, if that is still the same."""
+    """Restore the RAM of an interrupted clean point on the disk that it was saved with, if that is still the same.
+
+    Not after the host was booted anew: what was being written then may have holes that nobody sees (docs/adr/0009).
+    """
+    if pending.host_boot is not None and pending.host_boot != fleet.hypervisor.host().boot_id:
+        fleet.progress.warn(f"Clone {name!r} stays off: the host was booted anew while its RAM was being saved")
+        return
     for ram in pending.leftovers:
         if not _is_unwritten_since(fleet, pending.source, ram):
             continue

@@ -103,6 +103,7 @@ class FakeHypervisor:
             memory=Size.of_gib(64),
             memory_origin="/proc/meminfo",
             cpus=8,
+            boot_id="first-boot",
         )
     )
     kernel: str = "6.1.0-host"

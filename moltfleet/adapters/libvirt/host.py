@@ -23,6 +23,7 @@ class LocalMachine:
     cpus: int
     has_virtualization_flag: bool
     kernel: str
+    boot_id: str = ""
 
 
 def is_local(uri: str) -> bool:
@@ -52,6 +53,7 @@ def read(connection: Any, *, uri: str, local: LocalMachine | None, wanted: str) 
         cpus=local.cpus if local else connection.getInfo()[2],
         name=_name(connection),
         memory_note="" if local is None else _disagreement(connection, local.memory),
+        boot_id=local.boot_id if local else "",
     )
 
 

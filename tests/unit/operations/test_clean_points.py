@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -129,6 +130,20 @@ def test_a_ram_image_that_was_not_finished_costs_the_ram_and_nothing_on_disk() -
     assert (result.outcome, world.guest("crab-1").read("work")) == ("started", "mine")
     assert not world.guest("crab-1").memory.timers_stopped
     assert any("its RAM cannot be brought back" in text for text in world.progress.texts("warn"))
+    assert unsound(world) == []
+
+
+def test_ram_that_was_being_saved_when_the_host_lost_power_is_not_brought_back() -> None:
+    """It may lack pages without looking so: libvirt flushes no sparse image."""
+    world = at_work()
+    kill_at(Effect.CLEAN_SAVED, freeze_now, at_work(), world)
+    (saved,) = [image.memory.boot_id for name, image in world.hypervisor.images.items() if name.endswith(".2.ram")]
+    world.hypervisor.facts = replace(world.hypervisor.facts, boot_id="second-boot")
+    (result,) = start.start(world.fleet, ["crab-1"])
+    assert (result.outcome, world.guest("crab-1").read("work")) == ("started", "mine")
+    memory = world.guest("crab-1").memory
+    assert (memory.boot_id != saved, memory.timers_stopped) == (True, False)
+    assert any("the host was booted anew while its RAM was being saved" in t for t in world.progress.texts("warn"))
     assert unsound(world) == []
 
 
