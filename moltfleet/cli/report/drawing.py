@@ -132,8 +132,9 @@ def _behind(axes: Axes, row: int, text: str) -> None:
 
 
 def _short(name: str) -> str:
-    text = printable(name)
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+    """Cut a long name in its middle: those of one fleet differ at the end."""
+    text, half = printable(name), _LONGEST_NAME // 2
+    return text if len(text) <= _LONGEST_NAME else f"{text[: half - 1]}…{text[-half:]}"
 
 
 def _scale(axes: Axes, names: list[str], longest: int) -> None:

@@ -15,6 +15,7 @@ from moltfleet.cli.report.content import (
     plain,
     upper_first,
 )
+from moltfleet.model.domain import DomainState
 from moltfleet.model.load import DomainUse
 from moltfleet.model.report import CloneUse, GenerationUse, GoldenUse, Report, total
 from moltfleet.model.size import Size
@@ -78,8 +79,10 @@ def _clone(clone: CloneUse) -> tuple[Cell, ...]:
 
 def _state(clone: CloneUse) -> Cell:
     view = clone.view
-    if view.health in ("ok", "off", str(view.state)):
-        return plain(view.state, Tone.PLAIN if clone.is_active and view.health == "ok" else Tone.FAINT)
+    if view.state in (DomainState.PAUSED, DomainState.CRASHED):
+        return plain(view.state, Tone.BAD)
+    if view.health in ("ok", "off"):
+        return plain(view.state, Tone.PLAIN if clone.is_active else Tone.FAINT)
     return plain(f"{view.state}, {view.health}", Tone.BAD)
 
 

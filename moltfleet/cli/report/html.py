@@ -18,6 +18,8 @@ _STYLE = Path(__file__).with_name("report.css")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 # Tables of so few columns would be torn apart over the whole width.
 _FEW = 4
+# Names beyond that are broken rather than let widen their column.
+_LONG = 32
 _SIGNS = {Level.CRITICAL: "!!", Level.WARNING: "!", Level.NOTE: "i"}
 
 
@@ -147,7 +149,7 @@ def _phrase(parent: ET.Element, phrase: Phrase) -> None:
 
 def _cell(element: ET.Element, cell: Cell) -> None:
     if cell.is_name:
-        _text(element, "span", cell.text, "name")
+        _text(element, "span", cell.text, "name" if len(cell.text) <= _LONG else "name long")
     elif cell.tone is Tone.STRONG:
         _text(element, "strong", cell.text)
     else:
