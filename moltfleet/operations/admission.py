@@ -37,10 +37,12 @@ class NoRoom(NoCapacity):
         candidate, (first, *others) = admission.candidate, against
         largest = admission.largest
         fits = f"The largest clone that fits now has {largest}" if largest.bytes else "No clone fits now"
+        is_full = first.rule is Rule.DISK
+        way = "kept delete and cleanup free space" if is_full else f"make-room {candidate.memory.mib}M makes room"
         super().__init__(
             f"No room for {candidate.name!r} ({candidate.memory}), rule {first.rule}: {first.detail}",
             excerpt="\n".join(f"rule {result.rule}: {result.detail}" for result in others) or None,
-            hint=f'{fits}. See moltfleet make-room; --wait-for-room waits, --force "REASON" goes past it.',
+            hint=f'{fits}. moltfleet {way}; --wait-for-room waits, --force "REASON" goes past it.',
         )
         self.admission = admission
         self.detail = f"rule {first.rule}: {first.detail}"

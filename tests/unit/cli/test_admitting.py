@@ -35,7 +35,7 @@ REFUSAL = (
     " 13.00 GiB (/proc/meminfo) - 10.00 GiB reserve (default): 1.5 GiB short"
 )
 HINT = (
-    "The largest clone that fits now has 512 MiB. See moltfleet make-room; --wait-for-room waits,"
+    "The largest clone that fits now has 512 MiB. moltfleet make-room 2048M makes room; --wait-for-room waits,"
     ' --force "REASON" goes past it.'
 )
 

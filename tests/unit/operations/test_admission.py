@@ -174,7 +174,8 @@ def test_a_pool_without_room_for_what_a_clone_writes_stands_in_the_way() -> None
     world = a_host(9, "crab-1")
     world.storage.fill()
     (result,) = start_them(world, "crab-1")
-    refused(result.error, "disk")
+    error = refused(result.error, "disk")
+    assert error.hint and error.hint.startswith("No clone fits now. moltfleet kept delete and cleanup free space; ")
 
 
 def test_everybody_s_domains_count_paused_ones_too() -> None:
