@@ -128,7 +128,9 @@ class VolumeLocks:
         return claim is None or not claim.is_stale(self._clock.now(), self._machine)
 
     def held(self, prefix: str) -> tuple[HeldLock, ...]:
-        """See the port."""
+        """See the port. Without a pool nothing is held, and none is made to find that out."""
+        if self._storage.find_free_space() is None:
+            return ()
         names = sorted(volume.name for volume in self._storage.volumes())
         claims = [self._read(name) for name in names if name.startswith(prefix) and name.endswith(_SUFFIX)]
         now = self._clock.now()

@@ -96,13 +96,12 @@ def advice(report: Report) -> Section | None:
 
 def _advise(advice: Advice) -> Phrase:
     number = len(advice.clones)
-    who = f" with {advice.memory}" + (" takes" if number == 1 else " take at most" if number > 1 else "")
-    would = "would let" if number == 1 else "each would let"
+    take, would = ("takes", "would let") if number == 1 else ("take at most", "each would let")
     return phrase(
         f"{count(number, 'clone')} of ",
         name(advice.golden),
-        f"{who} {advice.highest} now: {advice.suggested} {would} {advice.more_then} more of that size run, instead of"
-        f" {advice.more_now or 'none'} of {advice.memory}.",
+        f" with {advice.memory} {take} {advice.highest} now: {advice.suggested} {would} {advice.more_then} more of that"
+        f" size run, instead of {advice.more_now or 'none'} of {advice.memory}.",
     )
 
 

@@ -39,6 +39,10 @@ class MemoryStorage:
         self.content: dict[str, bytes] = {}
         self.made: dict[str, float] = {}
         self.fails_upload = False
+        self.has_pool = True
+
+    def find_free_space(self) -> Size | None:
+        return Size.of_gib(1) if self.has_pool else None
 
     def create_empty(self, name: str, *, capacity: Size, format: str, private: bool = False) -> Volume:
         if name in self.content:
@@ -123,6 +127,12 @@ def test_a_lock_excludes_another_machine_and_is_removed_when_released(locks, els
 def test_a_lock_excludes_the_same_process(locks):
     with locks.hold("crab-1", verb="molt"), pytest.raises(Busy), locks.hold("crab-1", verb="molt"):
         pass
+
+
+def test_no_pool_is_made_to_find_out_that_nothing_is_held(locks, storage, monkeypatch):
+    storage.has_pool = False
+    monkeypatch.setattr(storage, "volumes", lambda: pytest.fail("this would make the pool"))
+    assert locks.held("room.") == ()
 
 
 def test_locks_that_are_held_anywhere_are_listed_with_their_notes(locks, elsewhere, storage):
