@@ -98,6 +98,14 @@ def test_a_full_pool_is_said_and_nothing_stays(labs: Labs) -> None:
     assert lab.domains() == {"tiny"}
     user.run("create", "tiny", "crab", "--no-warm")
     lab.run("sh", "-c", f"fallocate -l $(($(df --output=avail -B1 {POOL} | tail -n 1) - 20000000)) {POOL}/filler")
+    # Too little for the RAM of a clean point: the guest goes on as it was, with what it had in memory.
+    user.shell("crab", "echo kept > /dev/shm/memory")
+    before = lab.volumes()
+    assert "rule disk" in user.run("warm", "crab", "--from-now", "--yes", code=5).stderr
+    done = user.run("warm", "crab", "--from-now", "--force", "to see how it fails", "--yes", code=5)
+    assert "Hint: " in done.stderr
+    assert lab.volumes() == before
+    assert user.shell("crab", "cat /dev/shm/memory") == "kept"
     # Full in the middle of its life: the guest is paused, not broken, and a molt brings it back.
     writing = user.start("ssh", "crab", "--", "dd if=/dev/urandom of=/home/agent/big bs=1M count=200; sync")
     try:
