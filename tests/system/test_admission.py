@@ -21,7 +21,7 @@ from moltfleet.model.overhead import footprint
 from moltfleet.model.size import Size
 
 from . import soundness
-from .conftest import IMAGES, LONGEST_S, POOL, TINY_CONFIG, Lab, Labs, User
+from .conftest import LONGEST_S, POOL, TINY_CONFIG, Lab, User
 
 PAUSED = Path(__file__).with_name("paused.py")
 # The whole proof is fifty rounds of about ten seconds; docs/testing.md.
@@ -73,18 +73,15 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(labs: Labs) -> Place:
-    """A lab of its own, as every domain of a host counts."""
-    lab = labs.start("room")
-    alice, bob = User(lab, "mf-alice"), User(lab, "mf-bob")
-    for user in (alice, bob):
-        user.configure(TINY_CONFIG)
-    alice.run("golden", "build", "tiny", "--image", str(IMAGES / "tiny.qcow2"))
-    alice.run("create", "tiny", "blank", "-n", "10", "--no-start", "--no-warm", "--memory", "64M", "--vcpus", "1")
+def place(lab: Lab, alice: User, bob: User, tiny: str) -> Iterator[Place]:
+    """The lab, with ten clones that have no guest system."""
+    assert lab.virsh("list", "--name") == "", "every domain of a host counts, so that none may run"
+    alice.run("create", tiny, "blank", "-n", "10", "--no-start", "--no-warm", "--memory", "64M", "--vcpus", "1")
     # Nothing to boot from: the first MiB of the disk reads as zeros.
     wipe = "for f; do qemu-io -c 'write -z 0 1M' $f >/dev/null || exit; done"
     lab.run("sh", "-c", wipe, "-", *(f"{POOL}/{name}.clean.qcow2" for name in BLANKS))
-    return Place(lab, alice, bob, "type='qemu'" in lab.virsh("dumpxml", "blank-1"))
+    yield Place(lab, alice, bob, "type='qemu'" in lab.virsh("dumpxml", "blank-1"))
+    alice.run("delete", *BLANKS, "--yes")
 
 
 @pytest.fixture
