@@ -92,15 +92,14 @@ def derive(total: int, settings: Settings | None = None) -> Limits:
     if total < 128 * MIB:
         raise ValueError(f"{total} bytes are no guest's memory")
     wished = settings or Settings()
-    reserve = reserve_of(total, wished.base_mib * MIB)
-    ceiling = total - reserve
+    ceiling = _mib(total - reserve_of(total, wished.base_mib * MIB))
     contained = total >= SMALLEST_CONTAINED
     outside = _outside(ceiling, wished)
     scope_max = wished.scope_mib * MIB if wished.scope_mib else min(DOCUMENTED_SCOPE, _mib(SCOPE_SHARE * ceiling))
     scope = levels(min(max(scope_max, SMALLEST_SCOPE), ceiling), wished)
     return Limits(
         total=total,
-        reserve=reserve,
+        reserve=total - ceiling,
         ceiling=ceiling,
         contained=contained,
         scope=scope,
@@ -122,7 +121,7 @@ def reserve_of(total: int, base: int = 0) -> int:
     Never more than half: a guest that idles on more than that has no room to keep, and is told so.
     """
     floor = min(RESERVE_FLOOR, 0.4 * total)
-    return _mib(min(max(floor, 0.1 * total, base + LEFT_AT_CEILING * total), 0.5 * total))
+    return int(min(max(floor, 0.1 * total, base + LEFT_AT_CEILING * total), 0.5 * total))
 
 
 def levels(maximum: int, settings: Settings | None = None) -> Levels:

@@ -98,7 +98,11 @@ def parse(text: str, path: str = f"/{PATH}") -> tuple[Settings, tuple[str, ...]]
 
 def read(root: str = "/") -> tuple[Settings, tuple[str, ...]]:
     """Return the guest's settings and their problems; no file is no problem, an unreadable one is one."""
-    path = root.rstrip("/") + "/" + PATH
+    return read_file(root.rstrip("/") + "/" + PATH)
+
+
+def read_file(path: str) -> tuple[Settings, tuple[str, ...]]:
+    """Return the settings of one file, as :func:`read` does."""
     try:
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
