@@ -34,7 +34,8 @@ _GUARDED = (
     ),
     *("gnome-shell", "gdm*", "dockerd", "containerd*", "runc", "crun", "fail2ban-server"),
 )
-_GUARDED_GROUPS = ("/init.scope", "/system.slice", "/moltcritical.slice", "/session.slice")
+# Of the system's manager: below a user's own, anybody can make a group of any name.
+_GUARDED_GROUPS = ("/init.scope", "/system.slice", "/moltcritical.slice")
 
 
 class Agents:
@@ -107,6 +108,6 @@ def protection(process: Process, executable: str | None, cgroup: str, *, is_agen
     if is_agent or is_inside(cgroup):
         return None
     for group in _GUARDED_GROUPS:
-        if cgroup == group or f"{group}/" in f"{cgroup}/":
+        if f"{cgroup}/".startswith(f"{group}/"):
             return f"it runs in {group.lstrip('/')}"
     return None
