@@ -30,8 +30,8 @@ class Behaviour:
     """How a guest behaves; without a word it is a healthy one.
 
     ``cloud_init`` is "done", "disabled", "degraded", "error", "steps" (some failed) or "running" (for ever). ``boot_s``
-    is the time until it answers, ``clock_error_s`` what its clock is off after a step, ``needs`` a file without which
-    it does not come up. ``answers`` gives results for commands that contain a text, before anything else looks at them.
+    is the time until it answers, ``clock_error_s`` what its clock is off whatever it is told, ``way_s`` how long a
+    script and its answer are under way, each. ``needs`` is a file without which it does not come up. ``answers`` gives results for commands that contain a text, before anything else looks at them.
     """
 
     has_agent: bool = True
@@ -45,6 +45,7 @@ class Behaviour:
     hears_shutdown: bool = True
     shutdown_s: float = 2.0
     clock_error_s: float = 0.0
+    way_s: float = 0.0
     forgets_nonce: bool = False
     hangs: bool = False
     keeps_identity: bool = False
@@ -138,6 +139,10 @@ class FakeGuest:
         verdict = "ok" if held == nonce else "missing" if held is None else "differs"
         boot = "unchecked" if boot_id == "-" else "ok" if boot_id == self.memory.boot_id else "differs"
         good = verdict == "ok" and boot != "differs"
+        self._clock.sleep(self.behaviour.way_s)
+        error_s = self.behaviour.clock_error_s
+        clock = self._clock.now() + error_s if error_s else float(epoch)
+        self._clock.sleep(self.behaviour.way_s)
         if good:
             self.memory.clock_s, self.memory.timers_stopped = float(epoch), False
         answer = {
@@ -145,7 +150,7 @@ class FakeGuest:
             "nonce": verdict,
             "boot": boot,
             "boot_id": self.memory.boot_id,
-            "clock": float(epoch) + self.behaviour.clock_error_s,
+            "clock": clock,
             "reseeded": good and len(seed) >= 64,
         }
         return CommandResult(0 if good else 1, json.dumps(answer).encode(), b"")

@@ -113,6 +113,11 @@ def test_a_clock_that_stays_wrong_goes_cold(clone: World) -> None:
     assert "Clock of 'crab-1' is off" in molt_one(clone).reason
 
 
+def test_on_a_host_without_a_processor_to_spare_the_way_to_the_guest_is_allowed_for(clone: World) -> None:
+    clone.hypervisor.behave("crab-1", way_s=1.0)
+    assert molt_one(clone).mode == "warm"
+
+
 def test_a_guest_that_hangs_after_its_restore_goes_cold_after_a_deadline(clone: World) -> None:
     clone.hypervisor.behave("crab-1", hangs=True)
     result = molt_one(clone)
