@@ -31,7 +31,8 @@ class Behaviour:
 
     ``cloud_init`` is "done", "disabled", "degraded", "error", "steps" (some failed) or "running" (for ever). ``boot_s``
     is the time until it answers, ``clock_error_s`` what its clock is off whatever it is told, ``way_s`` how long a
-    script and its answer are under way, each. ``needs`` is a file without which it does not come up. ``answers`` gives results for commands that contain a text, before anything else looks at them.
+    script and its answer are under way, each. ``needs`` is a file without which it does not come up. ``answers`` gives
+    results for commands that contain a text, before anything else looks at them.
     """
 
     has_agent: bool = True
