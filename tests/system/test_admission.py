@@ -24,6 +24,7 @@ from . import soundness
 from .conftest import LONGEST_S, POOL, TINY_CONFIG, Lab, User
 
 PAUSED = Path(__file__).with_name("paused.py")
+REMOTE_ROOM = Path(__file__).with_name("remote_room.py")
 # The whole proof is fifty rounds of about ten seconds; docs/testing.md.
 ROUNDS = int(os.environ.get("MOLTFLEET_ADMISSION_ROUNDS", "4"))
 BLANK = Size.of_mib(64)
@@ -226,6 +227,37 @@ def test_room_is_kept_for_a_start_under_way_and_dies_with_its_process(place: Pla
     impatient = place.fits(1.5)[1]
     impatient.run("start", second, code=NO_GUEST)
     assert place.running() == {second}
+
+
+def test_room_of_a_remote_libvirt_is_kept_in_its_pool_where_another_user_sees_it(place: Place) -> None:
+    volumes = place.lab.volumes()
+    first = keep_remotely(place.alice, "far-1")
+    try:
+        assert answer_of(first) == "kept"
+        second = keep_remotely(place.bob, "far-2")
+        assert answer_of(second) == "kept far-1:mf-alice"
+        second.communicate(timeout=60)
+        killed = place.lab.out("pgrep", "-u", place.alice.name, "-f", "remote_room.py far-1").split()
+        place.lab.run("kill", "-9", *killed)
+        first.communicate(timeout=60)
+        assert "room.far-1.lock" in place.lab.volumes() - volumes
+        # Its process is gone, and this is its machine: nobody has to wait for its time to be over.
+        third = keep_remotely(place.bob, "far-1")
+        assert answer_of(third) == "kept"
+        third.communicate(timeout=60)
+    finally:
+        first.kill()
+    assert place.lab.volumes() == volumes
+
+
+def keep_remotely(user: User, name: str) -> subprocess.Popen[str]:
+    argv = user.lab.argv((sys.executable, str(REMOTE_ROOM), name), user=user.name)
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def answer_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def test_a_start_waits_for_room_says_for_what_and_can_be_interrupted(place: Place, blanks: tuple[str, ...]) -> None:
