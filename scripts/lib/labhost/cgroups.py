@@ -10,6 +10,8 @@ from pathlib import Path
 from labhost.place import Place
 
 REMOVE_TIMEOUT_S = 5.0
+# All guests of a lab together would otherwise weigh as much as one single process outside. v1 and v2 of the same thing.
+WEIGHTS = {"cpu.shares": "8192", "cpu.weight": "800"}
 
 
 def list_hierarchies() -> tuple[Path, ...]:
@@ -25,16 +27,20 @@ def make_subtrees(place: Place) -> tuple[tuple[Path, Path], ...]:
         folder = hierarchy / place.cgroup_name
         with suppress(OSError):  # a hierarchy that cannot be used is left as it is
             folder.mkdir(exist_ok=True)
-            _inherit_settings(hierarchy, folder)
+            _settle(hierarchy, folder)
             pairs.append((folder, hierarchy))
     return tuple(pairs)
 
 
-def _inherit_settings(parent: Path, child: Path) -> None:
+def _settle(parent: Path, child: Path) -> None:
     for setting in ("cpuset.mems", "cpuset.cpus"):  # v1: empty in a new group, which then takes no process
         if (parent / setting).exists() and (child / setting).exists():
             with suppress(OSError):
                 (child / setting).write_text((parent / setting).read_text())
+    for setting, weight in WEIGHTS.items():
+        if (child / setting).exists():
+            with suppress(OSError):
+                (child / setting).write_text(weight)
     controllers = child / "cgroup.controllers"
     for controller in controllers.read_text().split() if controllers.exists() else ():
         with suppress(OSError):
