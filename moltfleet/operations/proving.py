@@ -58,7 +58,10 @@ def _read_both(fleet: Fleet, golden: str, record: GoldenRecord, terms: Admission
 
         def probe(name: str) -> IdentityFacts:
             with admission.room_for(fleet, plan.candidate(fleet, name), terms):
-                return _probe(fleet, plan, name, clones[name], keys[name])
+                facts = _probe(fleet, plan, name, clones[name], keys[name])
+                # Off, it leaves its room to the other one.
+                fleet.hypervisor.destroy(name)
+                return facts
 
         return each(plan.names, probe, jobs=2)
 

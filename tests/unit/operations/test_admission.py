@@ -447,18 +447,13 @@ def test_a_build_needs_room_too(world: World) -> None:
     assert "two.build" not in world.hypervisor.machines
 
 
-def test_the_probes_of_a_build_wait_for_room(world: World) -> None:
-    """The one after the other, when there is room for one."""
-    host_for(world, 2)
-    world.add_clone("crab-1")
-    build = BuildRequest("two", "debian-12", profile="minimal", memory=Size.of_gib(2))
-
-    def leave() -> None:
-        world.hypervisor.destroy("crab-1")
-
-    with at(Effect.BUILD_COPIED, lambda: _after(world, 40, leave)):
-        golden_build.build(world.fleet, build)
-    assert any(text.startswith("Waiting for room for two.probe") for text in world.progress.texts("start"))
+def test_a_build_needs_room_for_one_guest_at_a_time(world: World) -> None:
+    host_for(world, 1.5)
+    patient = AdmissionRequest(wait_s=float("inf"))
+    build = BuildRequest("two", "debian-12", profile="minimal", memory=Size.of_gib(2), admission=patient)
+    golden_build.build(world.fleet, build)
+    assert world.hypervisor.get("two").is_golden
+    assert running(world) == []
 
 
 def _after(world: World, seconds: float, act: Callable[[], None]) -> None:
