@@ -237,27 +237,33 @@ class Scene:
         self.now = 100.0
         self.log, self.signals = Events(), NotedSignals(tree)
         self.told: list[tuple[int, str]] = []
-        root = str(tree.root)
 
         def read() -> tuple[Settings, tuple[str, ...]]:
-            return settings.read(root)
+            return settings.read(str(tree.root))
 
+        self._read = read
+        self.restart()
+
+    def restart(self) -> None:
+        """The watchdog is started, or ends itself and is started again."""
+        root = str(self.tree.root)
         self.backoff = Backoff(root, "boot-1")
-        self.world = World(root, lambda: self.now, self.signals, self.log, self.backoff, read, self._tell)
-        self.guard = Guard(self.world, dry=dry)
+        self.world = World(
+            root,
+            root,
+            now=lambda: self.now,
+            signals=self.signals,
+            log=self.log,
+            backoff=self.backoff,
+            read_settings=self._read,
+            tell=self._tell,
+            stopwatch=lambda: 0.0,
+        )
+        self.guard = Guard(self.world, dry=self.dry)
 
     def _tell(self, terminal: int, message: str) -> bool:
         self.told.append((terminal, message))
         return True
-
-    def restart(self) -> None:
-        """The watchdog itself ends and is started again."""
-        root = str(self.tree.root)
-        self.backoff = Backoff(root, "boot-1")
-        self.world = World(
-            root, self.world.now, self.signals, self.log, self.backoff, self.world.read_settings, self._tell
-        )
-        self.guard = Guard(self.world, dry=self.dry)
 
     def tick(self, seconds: float = 0.0) -> float:
         """Let time pass, then let the guard look once; returns how long it would wait."""

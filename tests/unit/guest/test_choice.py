@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moltguest.limits import MIB, Levels
@@ -99,6 +99,7 @@ members = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(found=st.lists(members, max_size=12), used=st.integers(0, 9000), whole=st.booleans())
 def test_the_protected_are_never_chosen(found: list[Member], used: int, whole: bool) -> None:
     victim = choose(a_group("a", used), found, whole=whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moltguest.limits import GIB, MIB, SMALLEST_CONTAINED, Levels, derive, levels, reserve_of, scope_levels
@@ -29,6 +29,7 @@ def in_order(found: Levels, ceiling: int) -> bool:
     return 0 < found.warn < found.term < found.high < found.max <= ceiling
 
 
+@settings(deadline=None)
 @given(total=totals, wished=wishes)
 def test_the_order_holds_in_every_guest_and_whatever_is_wished(total: int, wished: Settings) -> None:
     limits = derive(total, wished)
@@ -40,6 +41,7 @@ def test_the_order_holds_in_every_guest_and_whatever_is_wished(total: int, wishe
     assert 0 < limits.shm.inodes * 8192 <= limits.shm.size
 
 
+@settings(deadline=None)
 @given(total=totals, base=st.integers(0, 64 * GIB))
 def test_memory_runs_out_in_the_right_order(total: int, base: int) -> None:
     reserve = reserve_of(total, base)
@@ -53,6 +55,7 @@ def test_memory_runs_out_in_the_right_order(total: int, base: int) -> None:
         assert reserve - base >= limits.available_term - 2 * MIB > earlyoom - 2 * MIB
 
 
+@settings(deadline=None)
 @given(total=totals, more=st.integers(0, 8 * GIB))
 def test_more_memory_never_lowers_a_limit(total: int, more: int) -> None:
     less, grown = derive(total), derive(total + more)
@@ -63,6 +66,7 @@ def test_more_memory_never_lowers_a_limit(total: int, more: int) -> None:
         assert getattr(less.outside, name) <= getattr(grown.outside, name)
 
 
+@settings(deadline=None)
 @given(total=totals, maximum=st.integers(64 * MIB, 1 << 45), wished=wishes)
 def test_a_scope_that_somebody_wants_is_in_order_too(total: int, maximum: int, wished: Settings) -> None:
     limits = derive(total, wished)

@@ -73,7 +73,7 @@ def below_an_agent(processes: list[Made], number: int) -> bool:
 
 
 @pytest.mark.parametrize("obedient", [True, False])
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(processes=st.lists(made, min_size=1, max_size=14), available=st.sampled_from([50, 200, 3000]))
 def test_only_agents_and_what_they_started_ever_get_a_signal(
     processes: list[Made], available: int, obedient: bool
@@ -87,7 +87,7 @@ def test_only_agents_and_what_they_started_ever_get_a_signal(
             for number in range(len(processes)):
                 scene.signals.reactions[100 + number] = lambda _, pid=100 + number: tree.end(pid)  # type: ignore[misc]
 
-        scene.run(20)
+        scene.run(16)
 
         for pid, _ in scene.sent:
             process = processes[pid - 100]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.guesttree import GuestTree, Scene
@@ -41,6 +42,7 @@ def test_with_nothing_to_watch_the_pause_is_the_longest() -> None:
     assert pause([], 0.001) == 5.0
 
 
+@settings(deadline=None)
 @given(st.integers(-(1 << 50), 1 << 50), st.floats(0, 1e15), st.floats(0, 1e6))
 def test_a_pause_has_bounds(left: int, rate: float, cost_s: float) -> None:
     assert 0.1 <= pause([(left, rate)], cost_s) <= 5.0
@@ -150,6 +152,7 @@ def test_a_line_reaches_a_terminal() -> None:
         (["--dry-run", "--once"], Options(dry_run=True, once=True)),
         (["--root", "/x"], Options(root="/x", dry_run=True)),
         (["--root=/x", "--config=/y"], Options(root="/x", config="/y", dry_run=True)),
+        (["--state", "/x"], Options(state="/x")),
         (["--may-start", "claude", "--owner", "7"], Options(may_start="claude", owner=7)),
         (["--reset"], Options(reset="")),
         (["--reset", "claude"], Options(reset="claude")),
@@ -157,7 +160,7 @@ def test_a_line_reaches_a_terminal() -> None:
     ],
 )
 def test_the_command_line(arguments: list[str], options: Options) -> None:
-    assert parse(arguments) == options
+    assert parse(arguments) == replace(options, state=options.state or options.root)
 
 
 @pytest.mark.parametrize("arguments", [["-x"], ["x"], ["--root"], ["--owner", "me"], ["--once=1"]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.guesttree import GuestTree
@@ -12,6 +12,7 @@ from moltguest.watchdog.processes import Process, Processes, descendants, first_
 REST = b" S 7 9 9 34817 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0"
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=0, max_size=200))
 def test_any_name_is_read_as_one(name: bytes) -> None:
     process = parse_stat(b"42 (" + name + b")" + REST)
@@ -26,6 +27,7 @@ def test_what_is_no_such_line_is_refused(line: bytes) -> None:
         parse_stat(line)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_other_bytes_are_a_process_or_refused(line: bytes) -> None:
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moltguest.settings import LARGEST, PATH, Settings, parse, read
@@ -110,6 +110,7 @@ def test_what_is_no_configuration_is_a_line(conf: Path, tmp_path: Path, content:
     assert settings == Settings() and problems == (f"{conf}: {problem}; the defaults stay",)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=2000))
 def test_no_text_ends_it(text: str) -> None:
     _, problems = parse(text)

@@ -34,15 +34,20 @@ _NOBODY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the watchdog acts through. ``read_settings`` is called again and again; ``now`` never goes back."""
+    """What the watchdog acts through. ``read_settings`` is called again and again; ``now`` never goes back.
+
+    ``state_root`` is where /var/lib/moltfleet and /run/moltfleet lie below.
+    """
 
     root: str
+    state_root: str
     now: Callable[[], float]
     signals: Signals
     log: Log
     backoff: Backoff
     read_settings: Callable[[], tuple[Settings, tuple[str, ...]]]
     tell: Callable[[int, str], bool] = terminal.tell
+    stopwatch: Callable[[], float] = time.monotonic
 
 
 class Guard:
@@ -83,7 +88,7 @@ class Guard:
 
     def tick(self) -> float:
         """Look, act, and return how many seconds may pass until the next tick."""
-        began, now = time.monotonic(), self._world.now()
+        began, now = self._world.stopwatch(), self._world.now()
         memory = read_memory(self._world.root)
         known = set(self.census.scopes.groups)
         self.census.measure(now)
@@ -94,12 +99,13 @@ class Guard:
         self._act(now, memory)
         if self._ending is not None:
             return SHORTEST_S / 2
-        return pause(self._headrooms(memory), time.monotonic() - began)
+        return pause(self._headrooms(memory), self._world.stopwatch() - began)
 
     def _headrooms(self, memory: Memory | None) -> list[tuple[int, float]]:
         found = [(group.levels.term - group.used, group.growth.rate) for group in self.census.groups]
         found += [(whole.levels.term - whole.used, whole.growth.rate) for whole in self.census.wholes]
-        if found and memory is not None:
+        if memory is not None:
+            # Also while nobody is known: an agent that has just been started in no scope shows here first.
             found.append((memory.available - self.limits.available_term, 0.0))
         return found
 
@@ -118,11 +124,14 @@ class Guard:
         return near or fallen > _GONE_AWAY * self.limits.total
 
     def _discover(self, now: float, memory: Memory | None) -> None:
-        began = time.monotonic()
+        began = self._world.stopwatch()
         if memory is not None:
             self._available_then = memory.available
             self._reconfigure(memory.total)
-        for stray in self.census.discover():
+        strays = self.census.discover()
+        if strays:
+            self.census.measure(now)
+        for stray in strays:
             self._world.log.write(reports.uncontained(stray, self._owner(stray)))
         for event in self._surroundings.look():
             self._world.log.write(event)
@@ -131,7 +140,7 @@ class Guard:
         if self._world.backoff.problem:
             self.complain(self._world.backoff.problem)
         self._store()
-        self._discovered, self._discover_cost = now, time.monotonic() - began
+        self._discovered, self._discover_cost = now, self._world.stopwatch() - began
 
     def _owner(self, stray: Stray) -> int:
         return self.census.processes.owner(stray.process.pid)
@@ -174,7 +183,7 @@ class Guard:
         return f"{len(self.census.groups)} agents, {self.kills} ended"
 
     def _store(self) -> None:
-        if not self._dry and (wrong := store(self._world.root, self.state())):
+        if not self._dry and (wrong := store(self._world.state_root, self.state())):
             self.complain(wrong)
 
     # Every time.
@@ -257,7 +266,7 @@ class Guard:
         if outcome.result is Result.ENDED:
             self._world.tell(member.process.terminal, reports.for_terminal(ending, wait_s))
         header = {**reports.facts(ending.group), "pid": member.process.pid, "result": outcome.result.value}
-        directory = f"{self._world.root.rstrip('/')}/var/lib/moltfleet/watchdog"
+        directory = f"{self._world.state_root.rstrip('/')}/var/lib/moltfleet/watchdog"
         name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{member.process.pid}"
         path = recorder.save(directory, name, self._recorder.text({**header, "uptime": round(now, 1)}))
         if path is None:

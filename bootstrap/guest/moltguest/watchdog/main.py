@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     if options.may_start or options.reset is not None:
         return _back_off(options)
     if options.self_test:
-        return _self_test(options.root)
+        return _self_test(options)
     try:
         return _watch(options)
     except (OSError, ValueError) as error:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _back_off(options: Options) -> int:
-    backoff = Backoff(options.root, boot_id(options.root))
+    backoff = Backoff(options.state, boot_id(options.root))
     owner = options.owner if options.owner >= 0 else os.getuid()
     if options.reset is not None:
         backoff.reset(key_of(options.reset, owner) if options.reset else None)
@@ -55,9 +55,9 @@ def _said(problem: str) -> int:
     return 1 if problem else 0
 
 
-def _self_test(root: str) -> int:
+def _self_test(options: Options) -> int:
     status = 0
-    for what, wrong, is_fatal in selftest.run(root):
+    for what, wrong, is_fatal in selftest.run(options.root, options.state):
         word = "ok" if not wrong else "FAILED" if is_fatal else "missing"
         sys.stdout.write(f"{word:<8}{what}{': ' + wrong if wrong else ''}\n")
         status = 1 if wrong and is_fatal else status
@@ -81,8 +81,8 @@ def _world(options: Options, log: Log) -> World:
     def read() -> tuple[configuration.Settings, tuple[str, ...]]:
         return configuration.read_file(options.config) if options.config else configuration.read(options.root)
 
-    backoff = Backoff(options.root, boot_id(options.root))
-    return World(options.root, time.monotonic, PidfdSignals(), log, backoff, read)
+    backoff = Backoff(options.state, boot_id(options.root))
+    return World(options.root, options.state, time.monotonic, PidfdSignals(), log, backoff, read)
 
 
 def _once(guard: Guard) -> int:

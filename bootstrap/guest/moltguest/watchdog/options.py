@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 USAGE = """\
-usage: moltfleet-watchdog [--dry-run] [--once] [--self-test] [--root DIR] [--config FILE]
+usage: moltfleet-watchdog [--dry-run] [--once] [--self-test] [--root DIR] [--config FILE] [--state DIR]
        moltfleet-watchdog --may-start NAME [--owner UID]
        moltfleet-watchdog --reset [NAME] [--owner UID]
 
@@ -16,6 +16,7 @@ Ends an agent that uses more memory than it may, before the guest suffers.
   --self-test       say whether everything it needs is there; exit status 1 when not
   --root DIR        read /proc, /sys and /etc below DIR; another root than / is always a dry run
   --config FILE     instead of /etc/moltfleet/guest.conf
+  --state DIR       keep /var/lib/moltfleet and /run/moltfleet below DIR
   --may-start NAME  print how many seconds to wait before this agent is started again; exit status 4 when disabled
   --reset [NAME]    let agents that were ended too often be started again
   --owner UID       of another user than the one who asks
@@ -31,6 +32,7 @@ class Options:
     self_test: bool = False
     root: str = "/"
     config: str = ""
+    state: str = ""
     may_start: str = ""
     reset: str | None = None
     owner: int = -1
@@ -38,7 +40,7 @@ class Options:
 
 
 _FLAGS = {"--dry-run": "dry_run", "--once": "once", "--self-test": "self_test", "--help": "help", "-h": "help"}
-_VALUES = {"--root": "root", "--config": "config", "--may-start": "may_start"}
+_VALUES = {"--root": "root", "--config": "config", "--state": "state", "--may-start": "may_start"}
 
 
 def parse(arguments: list[str]) -> Options:
@@ -59,9 +61,8 @@ def parse(arguments: list[str]) -> Options:
             options = _with_value(options, word, value)
         else:
             raise ValueError(f"{word!r} is not an option")
-    if options.root != "/":
-        options = replace(options, dry_run=True)
-    return options
+    is_dry = options.dry_run or options.root != "/"
+    return replace(options, dry_run=is_dry, state=options.state or options.root)
 
 
 def _with_value(options: Options, word: str, value: str) -> Options:

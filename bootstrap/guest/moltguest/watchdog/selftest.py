@@ -32,11 +32,11 @@ def checks() -> dict[str, tuple[Check, bool]]:
     }
 
 
-def run(root: str) -> Iterator[tuple[str, str, bool]]:
+def run(root: str, state_root: str) -> Iterator[tuple[str, str, bool]]:
     """Yield each check with what is wrong, empty when nothing is, and whether that is fatal."""
     for what, (check, is_fatal) in checks().items():
         try:
-            yield what, check(root), is_fatal
+            yield what, check(state_root if check is _state else root), is_fatal
         except OSError as error:
             yield what, error.strerror or str(error), is_fatal
 
