@@ -211,11 +211,18 @@ def _cloud_init_failed(domain: str, session: GuestSession, errors: tuple[str, ..
 
 
 def _failed_steps(errors: tuple[str, ...], log: str) -> str:
-    """Name the steps, when they are what cloud-init first complained of: its own words are no help then."""
-    if _VERDICT not in errors[0]:
-        return ""
-    lines = {match[1]: line.rstrip(": ") for line in log.splitlines() if (match := _FAILED_STEP.match(line))}
-    return printable("; ".join(lines.values()), limit=400)
+    """Name the steps, when they are what cloud-init first complained of: its own words are no help then.
+
+    The first failed one is told with its last words, as the others may have failed because of it.
+    """
+    lines: dict[str, str] = {}
+    for line in log.splitlines() if _VERDICT in errors[0] else ():
+        if match := _FAILED_STEP.match(line):
+            # The verdict comes last, and knows their order.
+            lines.pop(match[1], None)
+            lines[match[1]] = line.rstrip(": ")
+    first, *others = lines or ("",)
+    return printable(lines.get(first, ""), limit=300) + (f"; also failed: {', '.join(others)}" if others else "")
 
 
 def _log_end(session: GuestSession) -> str:

@@ -203,7 +203,12 @@ class FakeGuest:
 
     def _log_end(self, _: str, __: bytes) -> CommandResult:
         if self.behaviour.cloud_init == "steps":
-            return ok("step codex failed with 1\nstep work failed with 2: \nstep codex failed with 1: E404 \x1b[31m\n")
+            said = (
+                "step codex failed with 1",
+                "step npm failed with 2: E404 \x1b[31m",
+                "step codex failed with 1: no npm",
+            )
+            return ok("\n".join(said))
         return ok("Err: no such package\x1b[31m 'jk'\n")
 
     # The first text that a command contains decides.

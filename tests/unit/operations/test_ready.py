@@ -53,7 +53,7 @@ def boot(world: World, **behaviour: object) -> ActResult:
             {"cloud_init": "steps"},
             GuestFailed,
             7,
-            "cloud-init of 'crab-1' failed: step codex failed with 1: E404 ?[31m; step work failed with 2",
+            "cloud-init of 'crab-1' failed: step npm failed with 2: E404 ?[31m; also failed: codex",
         ),
         ({"cloud_init": "running"}, DeadlinePassed, 6, "cloud-init of 'crab-1' is not done after 1800 s, in stage"),
         ({"hangs": True}, DeadlinePassed, 6, "Command did not end in the guest"),
