@@ -38,7 +38,7 @@ def test_the_report_tells_what_the_host_and_the_guests_are_seen_to_take(host: Us
     report = host.json("report")
     clone, (other,) = clone_of(report), report["others"]
     # The witness is the kernel's own word about the QEMU process.
-    status = host.lab.out("sh", "-c", f"grep VmRSS /proc/$(pgrep -f guest={CRAB},)/status")
+    status = host.lab.out("sh", "-c", f"grep VmRSS /proc/$(pgrep -f '[g]uest={CRAB},')/status")
     assert clone["resident_mib"] == pytest.approx(int(status.split()[1]) / 1024, abs=16)
     blocks = host.lab.out("stat", "-c", "%b", f"{POOL}/{CRAB}.clean.1.ram")
     assert clone["disk"]["ram_image_bytes"] == int(blocks) * 512
@@ -60,8 +60,9 @@ def test_the_report_and_the_plan_agree(host: User) -> None:
 
 
 def test_the_page_is_one_file_in_which_a_hostile_name_is_text(host: User) -> None:
-    assert host.run("report", "--output", "fleet.html").stdout == ""
-    page = host.lab.run("sh", "-c", "cat ~/fleet.html", user=host.name).stdout
+    path = host.write("fleet.html", "an older one")
+    assert host.run("report", "--output", path).stdout == ""
+    page = host.lab.run("cat", path, user=host.name).stdout
     assert page.startswith("<!DOCTYPE html>")
     assert page.count("<svg") == 4
     assert "<img" not in page
