@@ -24,7 +24,7 @@ class Host:
     progress: Progress
 
     def limits(self) -> Limits:
-        """The division of this machine's memory, or of what counts as it. Raises: NoCapacity for too large a reserve."""
+        """How the memory of this machine, or what counts as it, is divided. Raises: NoCapacity (reserve too large)."""
         memory = self.machine.memory()
         return Limits(min(memory, self.config.host_memory or memory), self.config.reserve)
 

@@ -50,7 +50,9 @@ def test_a_command_that_does_not_exist_is_a_failed_step(shell: list[str], bootst
     assert read_log(tmp_path)[0]["exit"] == 127
 
 
-def test_the_verdict_names_every_failed_step_in_order_with_its_last_words(shell: list[str], bootstrap: Path, tmp_path: Path) -> None:
+def test_the_verdict_names_every_failed_step_in_order_with_its_last_words(
+    shell: list[str], bootstrap: Path, tmp_path: Path
+) -> None:
     step(shell, bootstrap, tmp_path, "good", "true")
     step(shell, bootstrap, tmp_path, "bad", "sh", "-c", 'echo "\\"exit\\":0,"; exit 3')
     step(shell, bootstrap, tmp_path, "also-bad", "false")
