@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import IMAGES, POOL, REPOSITORY, Lab, Labs, User
-from .playing_host import PlayingHost
 
 pytestmark = pytest.mark.full_guest
 
@@ -32,12 +31,9 @@ apt:
   sources_list: |
     {line}
 """
-IMAGE = str(IMAGES / "debian-bookworm-cloud.qcow2")
 # With most packages of the profile inside; fail2ban and what it needs are installed in the guest.
 FURNISHED = str(IMAGES / "debian-bookworm-furnished.qcow2")
 NAMES = ("otter-1", "otter-2", "otter-3")
-# The guest that plays a host has 768 MiB: 300 for its own clones, and earlyoom acts when less than 112 are available.
-HOST_CONFIG = 'reserve = "448M"\n'
 # Facts that differ between two boots by design.
 VOLATILE = {"boot-id", "random-seed"}
 
@@ -176,7 +172,7 @@ def test_fail2ban_cannot_ban_the_host(owner: User, otters: tuple[str, ...]) -> N
 def test_a_failing_cloud_init_is_named_with_the_end_of_its_log(owner: User, apt: str) -> None:
     broken = owner.write("broken.yaml", "#cloud-config\npackages: [no-such-package-anywhere]\n")
     before = owner.lab.volumes(), owner.lab.domains()
-    arguments = ("golden", "build", "broken", "--profile", "none", "--image", IMAGE)
+    arguments = ("golden", "build", "broken", "--profile", "none", "--image", FURNISHED)
     done = owner.run(*arguments, "--user-data", apt, "--user-data", broken, code=7)
     assert "cloud-init of 'broken.build' failed" in done.stderr
     assert "no-such-package-anywhere" in done.stderr
@@ -198,91 +194,3 @@ def test_a_second_generation_reuses_the_first_stage_and_leaves_clones_alone(
     assert owner.lab.digest(f"{golden}.g1.qcow2") == before
     assert owner.clone(otters[0])["generation"] == 1
     assert owner.json("molt", otters[0], "--yes")["results"][0]["mode"] == "warm"
-
-
-@pytest.fixture(scope="module")
-def host(owner: User, otters: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> PlayingHost:
-    """A clone that plays the host, with moltfleet and nothing contained yet."""
-    host = PlayingHost(owner, otters[2])
-    host.settle_in(tmp_path_factory.mktemp("site"), HOST_CONFIG)
-    return host
-
-
-@pytest.fixture(scope="module")
-def bare(host: PlayingHost) -> set[str]:
-    """What the host was before it was contained."""
-    return host.listing()
-
-
-@pytest.fixture(scope="module")
-def contained(host: PlayingHost, bare: set[str]) -> PlayingHost:
-    """The host, contained, and booted once since."""
-    host.moltfleet("host", "contain", "--install-earlyoom", "--yes")
-    assert host.listing() != bare
-    host.owner.run("restart", host.name)
-    return host
-
-
-def test_a_bare_host_is_looked_at_without_root(host: PlayingHost, bare: set[str]) -> None:
-    checks = host.checks(sudo=False)
-    assert checks["cgroups"]["state"] == checks["pressure"]["state"] == "ok"
-    assert checks["machine.slice"]["finding"] == "no limit"
-    assert checks["earlyoom"]["finding"] == "not installed"
-    assert checks["free pages"]["state"] == "unknown"
-    assert host.listing() == bare
-
-
-def test_containment_is_in_force_after_a_boot(contained: PlayingHost) -> None:
-    checks = contained.checks()
-    wrong = {name for name, check in checks.items() if check["state"] != "ok"}
-    # There is no libvirt in this guest.
-    assert wrong == {"libvirtd", "free pages"}
-    assert contained.root("cat /sys/fs/cgroup/system.slice/ssh.service/memory.min") == str(14 << 20)
-    # What begins with a flush of everything, loads the table again.
-    for act in ("restart", "reload"):
-        contained.root(f"systemctl {act} nftables")
-        assert "169.254.0.0/16" in contained.root("nft list table inet moltfleet_egress")
-    contained.root("systemctl stop nftables && systemctl restart moltfleet-firewall moltfleet-egress")
-
-
-def test_the_limit_ends_the_one_that_leaks_and_sshd_answers_all_the_time(contained: PlayingHost) -> None:
-    sshd = contained.root("pgrep -o -x sshd")
-    with contained.tried_all_the_time() as logins:
-        contained.inflate("quiet", 60, slice_="machine.slice")
-        contained.inflate("leak", 100_000, slice_="machine.slice")
-        contained.wait_until("! systemctl --quiet is-active leak")
-    assert contained.root("systemctl show --property=Result --value leak") == "oom-kill"
-    assert contained.root("systemctl is-active quiet") == "active"
-    assert contained.root("grep -w oom_kill /sys/fs/cgroup/machine.slice/memory.events") == "oom_kill 1"
-    killed = contained.root("journalctl --dmesg --boot --output=cat | grep oom-kill:")
-    assert "CONSTRAINT_MEMCG" in killed
-    assert "oom_memcg=/machine.slice" in killed
-    # The last line had nothing to do.
-    assert "sending SIG" not in contained.root("journalctl --boot --unit=earlyoom --output=cat")
-    assert contained.root("pgrep -o -x sshd") == sshd
-    assert logins.failed == []
-    assert logins.answered >= 3
-    contained.root("systemctl stop quiet; systemctl reset-failed")
-
-
-def test_earlyoom_ends_what_no_limit_holds_and_sshd_answers_all_the_time(contained: PlayingHost) -> None:
-    sshd = contained.root("pgrep -o -x sshd")
-    with contained.tried_all_the_time() as logins:
-        contained.inflate("guzzler", 100_000, slice_="system.slice")
-        contained.wait_until("! systemctl --quiet is-active guzzler")
-    said = contained.root("journalctl --boot --unit=earlyoom --output=cat")
-    assert said.count("sending SIGTERM to process") == 1
-    assert '"python3"' in said
-    # Before the kernel had to.
-    assert "global_oom" not in contained.root("journalctl --dmesg --boot --output=cat")
-    assert contained.root("pgrep -o -x sshd") == sshd
-    assert logins.failed == []
-    assert logins.answered >= 3
-
-
-def test_a_removal_leaves_byte_for_byte_what_was_there_before(contained: PlayingHost, bare: set[str]) -> None:
-    contained.moltfleet("host", "contain", "--remove", "--yes")
-    assert contained.listing() == bare
-    assert "moltfleet_egress" not in contained.root("nft list tables")
-    assert contained.checks()["machine.slice"]["finding"] == "no limit"
-    assert contained.root("command -v earlyoom || echo none") == "none"
