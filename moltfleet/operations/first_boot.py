@@ -27,7 +27,8 @@ def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | N
         fleet.hypervisor.start(name)
         record(Effect.CREATE_STARTED, name)
     layers.check_live_chain(fleet, name, clone, clone.top)
-    with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Starting {name}") as session:
+    guest = Guest(name, lambda: find_endpoint(fleet, name, clone), is_seeded=clone.phase is Phase.CREATING)
+    with ready(fleet, guest, title=f"Starting {name}") as session:
         switch_off_cloud_init(fleet, name, session)
     record(Effect.CREATE_READIED, name)
     with fleet.progress.step(f"Taking the clean point of {name}"):

@@ -14,6 +14,7 @@ from moltfleet.operations.clones import clone_names, endpoint
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
+from moltfleet.operations.ready import authorize
 
 # Called with the clone, whether it is standard error, and what came.
 OnOutput = Callable[[str, bool, bytes], None]
@@ -34,12 +35,6 @@ def login(fleet: Fleet, where: Endpoint) -> Iterator[GuestSession]:
         yield opened
     finally:
         session.__exit__(None, None, None)
-
-
-def authorize(fleet: Fleet, where: Endpoint) -> None:
-    """Let this user's fleet key into a clone that somebody else made; gone again after its next molt."""
-    fleet.hypervisor.authorize_key(where.name, where.user, fleet.keys.fleet_public_key())
-    fleet.progress.say(f"Fleet key was added to {where.name!r} by its guest agent")
 
 
 def execute(

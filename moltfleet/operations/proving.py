@@ -101,7 +101,8 @@ def _probe(fleet: Fleet, plan: CreatePlan, name: str, clone: CloneRecord, host_k
 
 def _read_facts(fleet: Fleet, name: str, clone: CloneRecord) -> IdentityFacts:
     script = shlex.quote(fleet.bootstrap.read("identity.sh").decode())
-    with ready(fleet, Guest(name, lambda: find_endpoint(fleet, name, clone)), title=f"Starting {name}") as session:
+    guest = Guest(name, lambda: find_endpoint(fleet, name, clone), is_seeded=True)
+    with ready(fleet, guest, title=f"Starting {name}") as session:
         facts = parse_facts(session.run(f"sudo -n sh -c {script}", timeout_s=timeouts(fleet).login, limit=65536).text)
     lacking = missing(facts)
     if lacking:

@@ -80,7 +80,7 @@ def _ready(fleet: Fleet, stage: Stage, build: BuildRecord, title: str) -> Iterat
             return None
         return Endpoint(stage.scratch, host, attachment.ssh_port, stage.user, build.host_keys)
 
-    with ready(fleet, Guest(stage.scratch, find), title=title) as session:
+    with ready(fleet, Guest(stage.scratch, find, is_seeded=True), title=title) as session:
         yield session
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moltfleet.model.domain import DomainState, Endpoint
-from moltfleet.model.errors import DeadlinePassed, GuestFailed, GuestUnreachable, LoginRefused, WrongState
+from moltfleet.model.errors import (
+    DeadlinePassed,
+    GuestFailed,
+    GuestUnreachable,
+    LoginRefused,
+    MoltfleetError,
+    WrongState,
+)
 from moltfleet.model.names import printable, printable_lines
 from moltfleet.model.ports import GuestSession, Step
 from moltfleet.operations.deadlines import Deadline, timeouts
@@ -47,10 +54,14 @@ head -c 65536 /run/cloud-init/status.json 2>/dev/null
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A guest on its way up: the domain, how its endpoint is found, and the keys it must show."""
+    """A guest on its way up: the domain, and how its endpoint is found, with the keys that it must show.
+
+    ``is_seeded`` says that this very command gave it our key: another user's clone is told it by its agent.
+    """
 
     domain: str
     find_endpoint: Callable[[], Endpoint | None]
+    is_seeded: bool = False
 
 
 @contextmanager
@@ -65,7 +76,7 @@ def ready(fleet: Fleet, guest: Guest, *, title: str) -> Iterator[GuestSession]:
         _await_running(fleet, guest.domain, limits.domain)
         endpoint = _await_address(fleet, guest, step, limits.address)
         await_banner(fleet, guest.domain, endpoint, step, timeout_s=limits.ssh)
-        with _await_login(fleet, endpoint, step, limits.login) as session:
+        with _await_login(fleet, guest, endpoint, step, limits.login) as session:
             _await_cloud_init(fleet, guest.domain, session, step, limits.cloud_init)
             step.detail("ready")
             yield session
@@ -119,7 +130,9 @@ def await_banner(fleet: Fleet, domain: str, endpoint: Endpoint, step: Step, *, t
 
 
 @contextmanager
-def _await_login(fleet: Fleet, endpoint: Endpoint, step: Step, timeout_s: float) -> Iterator[GuestSession]:
+def _await_login(
+    fleet: Fleet, guest: Guest, endpoint: Endpoint, step: Step, timeout_s: float
+) -> Iterator[GuestSession]:
     step.detail(f"login as {endpoint.user} (at most {timeout_s:.0f} s)")
     deadline = Deadline.after(fleet.clock, timeout_s)
     while True:
@@ -131,11 +144,20 @@ def _await_login(fleet: Fleet, endpoint: Endpoint, step: Step, timeout_s: float)
             # At the first boot sshd may be up before cloud-init wrote the key.
             if type(error) not in (LoginRefused, GuestUnreachable) or deadline.has_passed:
                 raise
+            if isinstance(error, LoginRefused) and not guest.is_seeded:
+                with suppress(MoltfleetError):
+                    authorize(fleet, endpoint)
             pause(fleet.clock, _POLL_S)
     try:
         yield session
     finally:
         login.__exit__(None, None, None)
+
+
+def authorize(fleet: Fleet, where: Endpoint) -> None:
+    """Let this user's fleet key into a clone that somebody else made; gone again after its next molt."""
+    fleet.hypervisor.authorize_key(where.name, where.user, fleet.keys.fleet_public_key())
+    fleet.progress.say(f"Fleet key was added to {where.name!r} by its guest agent")
 
 
 def _await_cloud_init(fleet: Fleet, domain: str, session: GuestSession, step: Step, timeout_s: float) -> None:

@@ -21,9 +21,9 @@ from moltfleet.model.errors import (
     MoltfleetError,
     WrongState,
 )
-from moltfleet.model.requests import StopRequest
+from moltfleet.model.requests import CreateRequest, StopRequest
 from moltfleet.model.results import ActResult
-from moltfleet.operations import start, stop
+from moltfleet.operations import create, start, stop
 from moltfleet.operations.guest_scripts import parse_answer
 from moltfleet.operations.ready import parse_status
 
@@ -46,7 +46,7 @@ def boot(world: World, **behaviour: object) -> ActResult:
             6,
             "SSH server of 'crab-1' at 192.168.150.2:22 did not answer",
         ),
-        ({"refuses_key": True}, LoginRefused, 7, "'crab-1' does not accept the fleet key"),
+        ({"refuses_key": True, "has_agent": False}, LoginRefused, 7, "'crab-1' does not accept the fleet key"),
         ({"host_key": "ssh-ed25519 AAAAevil"}, HostKeyChanged, 7, "'crab-1' shows another host key"),
         ({"cloud_init": "error"}, GuestFailed, 7, "cloud-init of 'crab-1' failed: apt: no such package"),
         (
@@ -102,7 +102,7 @@ def test_a_guest_without_cloud_init_is_ready(world: World) -> None:
 
 def test_a_key_that_arrives_late_is_waited_for(world: World) -> None:
     world.add_clone("crab-1", start=False)
-    world.hypervisor.behave("crab-1", refuses_key=True)
+    world.hypervisor.behave("crab-1", refuses_key=True, has_agent=False)
     patience = world.clock.now() + 20
     real = world.clock.sleep
 
@@ -114,6 +114,19 @@ def test_a_key_that_arrives_late_is_waited_for(world: World) -> None:
     world.clock.sleep = sleep  # type: ignore[method-assign]
     (result,) = start.start(world.fleet, ["crab-1"])
     assert result.error is None
+
+
+def test_a_clone_that_another_user_made_is_told_the_key_by_its_agent(world: World) -> None:
+    began = world.clock.now()
+    assert boot(world, refuses_key=True).error is None
+    assert "Fleet key was added to 'crab-1' by its guest agent" in world.progress.texts("say")
+    assert world.clock.now() - began < 60
+
+
+def test_a_guest_that_was_given_the_key_and_refuses_it_is_not_told_it_again(world: World) -> None:
+    world.hypervisor.behave("crab-1", refuses_key=True)
+    (result,) = create.create(world.fleet, CreateRequest("base", name="crab-1"))
+    assert type(result.error) is LoginRefused
 
 
 def test_an_emulated_guest_gets_the_longer_deadlines(world: World) -> None:
