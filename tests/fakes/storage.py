@@ -187,18 +187,18 @@ class FakeStorage:
         return True
 
     def _child_of(self, path: str) -> str | None:
-        children = sorted(disk.name for disk in self.disks.values() if disk.backing == path)
+        children = sorted(disk.name for disk in list(self.disks.values()) if disk.backing == path)
         return f"volume {children[0]!r}" if children else None
 
     def free_space(self) -> Size:
-        return self.free - Size(sum(disk.length for disk in self.disks.values()))
+        return self.free - Size(sum(disk.length for disk in list(self.disks.values())))
 
     def find_free_space(self) -> Size | None:
         return self.free_space() if self.has_pool else None
 
     def fill(self) -> None:
         """Leave no room for even an empty overlay."""
-        self.free = Size(sum(disk.length for disk in self.disks.values()) + _HEADER - 1)
+        self.free = Size(sum(disk.length for disk in list(self.disks.values())) + _HEADER - 1)
 
     def children(self, path: str) -> Iterator[Disk]:
         """Layers that stand on a path."""
