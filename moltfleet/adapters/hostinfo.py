@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import socket
 from dataclasses import dataclass
@@ -28,6 +29,15 @@ def memory() -> HostMemory:
     """Measure this machine's memory."""
     measured = psutil.virtual_memory()
     return HostMemory(Size(measured.total), Size(measured.available))
+
+
+def free_space(path: str) -> Size | None:
+    """Return what a file system has for others than root, given a path on it; None when it cannot be asked."""
+    try:
+        measured = os.statvfs(path)
+    except OSError:
+        return None
+    return Size(measured.f_bavail * measured.f_frsize)
 
 
 def memory_pressure(proc: Path = _PROC) -> tuple[float | None, str]:

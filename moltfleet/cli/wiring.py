@@ -40,7 +40,8 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
     clock = SystemClock()
     gate = Gate(uri, timeout_s=config.timeouts.libvirt_call)
     locks = _locks(config, uri, gate, clock)
-    storage = LibvirtStorage(gate, locks, pool=config.pool, path=str(config.pool_path))
+    measure_space = hostinfo.free_space if is_local(uri) else None
+    storage = LibvirtStorage(gate, locks, pool=config.pool, path=str(config.pool_path), measure_space=measure_space)
     keys = LocalKeys(config.authorized_keys)
     return Fleet(
         config=config,

@@ -107,11 +107,8 @@ class Storage(Protocol):
         Raises: InUse.
         """
 
-    def free_space(self) -> Size:
-        """What the pool's file system still has."""
-
     def find_free_space(self) -> Size | None:
-        """As :meth:`free_space`, up to date; None where there is no running pool, and none is made."""
+        """What the pool's file system has for QEMU now; None where there is no running pool, and none is made."""
 
 
 class Hypervisor(Protocol):

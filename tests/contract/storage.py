@@ -65,9 +65,8 @@ class StorageContract:
         assert (copy.backing, copy.format, copy.capacity) == (None, "qcow2", Size.of_mib(64))
 
     def test_the_pool_has_room(self, host: Host) -> None:
-        assert host.storage.free_space() > Size.of_mib(1)
         found = host.storage.find_free_space()
-        assert found is not None and found.bytes == pytest.approx(host.storage.free_space().bytes, rel=0.01)
+        assert found is not None and found > Size.of_mib(1)
 
     def test_deleting_says_whether_there_was_something(self, host: Host) -> None:
         name = host.disk("a.qcow2")

@@ -37,13 +37,26 @@ _SLOWEST_BYTES_PER_S = 1 << 20
 
 
 class LibvirtStorage:
-    """The :class:`~moltfleet.model.ports.Storage` port on a directory pool, which is made on first use."""
+    """The :class:`~moltfleet.model.ports.Storage` port on a directory pool, which is made on first use.
 
-    def __init__(self, gate: Gate, locks: Locks, *, pool: str, path: str) -> None:
+    ``measure_space`` tells what is free below a path of this machine, None when the pool is not on it: libvirt counts
+    what the file system keeps back for root as free, and QEMU is not root.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        locks: Locks,
+        *,
+        pool: str,
+        path: str,
+        measure_space: Callable[[str], Size | None] | None = None,
+    ) -> None:
         self._gate = gate
         self._locks = locks
         self._pool_name = pool
         self._path = path.rstrip("/")
+        self._measure_space = measure_space
         self._is_ensured = False
 
     # Looking
@@ -100,24 +113,23 @@ class LibvirtStorage:
         self._ensure()
         return f"{self._path}/{name}"
 
-    def free_space(self) -> Size:
-        """See the port."""
-        self._ensure()
-        return self._call("read the pool's free space", lambda p: Size(int(p.info()[3])), repeatable=True)
-
     def find_free_space(self) -> Size | None:
         """See the port."""
+        found = self._gate.call("look at the pool's free space", self._look_at_space, repeatable=True)
+        if found is None:
+            return None
+        told, path = found
+        measured = self._measure_space(path) if self._measure_space else None
+        return told if measured is None else min(told, measured)
 
-        def look(connection: Any) -> Size | None:
-            pool = _find_pool(connection, self._pool_name)
-            if pool is None or not pool.isActive():
-                return None
-            # What guests have written since the last refresh is not counted; a running build makes that fail.
-            with contextlib.suppress(libvirt.libvirtError):
-                pool.refresh(0)
-            return Size(int(pool.info()[3]))
-
-        return self._gate.call("look at the pool's free space", look, repeatable=True)
+    def _look_at_space(self, connection: Any) -> tuple[Size, str] | None:
+        pool = _find_pool(connection, self._pool_name)
+        if pool is None or not pool.isActive():
+            return None
+        # What guests have written since the last refresh is not counted; a running build makes that fail.
+        with contextlib.suppress(libvirt.libvirtError):
+            pool.refresh(0)
+        return Size(int(pool.info()[3])), ET.fromstring(pool.XMLDesc(0)).findtext("target/path", self._path)
 
     # Making
 

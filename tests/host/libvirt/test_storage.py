@@ -11,6 +11,7 @@ from fakes import FakeLocks
 from moltfleet.adapters.libvirt.gate import Gate
 from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.model.errors import InUse, ToolFailed
+from moltfleet.model.size import Size
 
 UNREADABLE = """\
 <domain type='test'>
@@ -55,3 +56,22 @@ def test_looking_for_free_space_starts_no_pool(gate: Gate, storage: LibvirtStora
     gate.call("stop the pool", lambda c: c.storagePoolLookupByName("moltfleet").destroy())
     assert storage.find_free_space() is None
     assert not gate.call("look", lambda c: c.storagePoolLookupByName("moltfleet").isActive())
+
+
+def test_what_the_file_system_keeps_for_root_is_not_free(gate: Gate, locks: FakeLocks, storage: LibvirtStorage) -> None:
+    told = storage.find_free_space()
+    assert told is not None
+    asked: list[str] = []
+
+    def measure(path: str) -> Size:
+        asked.append(path)
+        return told - Size.of_mib(1)
+
+    careful = LibvirtStorage(gate, locks, pool="moltfleet", path="/elsewhere", measure_space=measure)
+    assert careful.find_free_space() == told - Size.of_mib(1)
+    assert asked == ["/pool"]
+
+
+def test_a_pool_that_cannot_be_looked_at_is_believed(gate: Gate, locks: FakeLocks, storage: LibvirtStorage) -> None:
+    blind = LibvirtStorage(gate, locks, pool="moltfleet", path="/pool", measure_space=lambda path: None)
+    assert blind.find_free_space() == storage.find_free_space()

@@ -49,3 +49,10 @@ def test_a_process_with_an_awkward_name_has_its_start(tmp_path):
 def test_a_process_that_is_gone_has_no_start():
     assert hostinfo.process_started_at(2**22 + 1) is None
     assert hostinfo.process_started_at(os.getpid()) is not None
+
+
+def test_free_space_is_what_others_than_root_may_use(tmp_path):
+    measured = os.statvfs(tmp_path)
+    found = hostinfo.free_space(str(tmp_path))
+    assert found is not None and found.bytes == pytest.approx(measured.f_bavail * measured.f_frsize, rel=0.01)
+    assert hostinfo.free_space(str(tmp_path / "missing")) is None
