@@ -136,17 +136,17 @@ class LocalMachine:
             dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks if block
         )
 
-    def processes(self, prefix: str) -> tuple[Process, ...]:
+    def processes(self, *prefixes: str) -> tuple[Process, ...]:
         """See the port; what ends meanwhile is left out."""
         numbers = sorted(int(entry.name) for entry in self._at("/proc").iterdir() if entry.name.isdigit())
-        found = (self._process(number, prefix) for number in numbers)
+        found = (self._process(number, prefixes) for number in numbers)
         return tuple(process for process in found if process)
 
-    def _process(self, pid: int, prefix: str) -> Process | None:
+    def _process(self, pid: int, prefixes: tuple[str, ...]) -> Process | None:
         directory = self._at(f"/proc/{pid}")
         with contextlib.suppress(OSError, ValueError):
             name = (directory / "comm").read_text("utf-8", "replace").rstrip("\n")
-            if name.startswith(prefix):
+            if name.startswith(prefixes):
                 lines = (directory / "cgroup").read_text("utf-8", "replace").splitlines()
                 # cgroups(7): the unified hierarchy has the number 0.
                 group = next((line[3:] for line in lines if line.startswith("0::")), "/")

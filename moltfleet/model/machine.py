@@ -62,8 +62,8 @@ class Machine(Protocol):
     def units(self, names: Sequence[str], properties: Sequence[str]) -> tuple[Mapping[str, str], ...]:
         """Properties of systemd units as text, one mapping per unit that matches; ``Id`` is always there."""
 
-    def processes(self, prefix: str) -> tuple[Process, ...]:
-        """All processes whose name begins with ``prefix``, sorted by number."""
+    def processes(self, *prefixes: str) -> tuple[Process, ...]:
+        """All processes whose name begins with one of these, sorted by number."""
 
     def free_page_reporting(self) -> Mapping[str, bool]:
         """For each running domain of libvirt, by name: whether its balloon reports free pages."""

@@ -11,6 +11,8 @@ from moltfleet.operations.host import Host
 CONTAIN = "sudo moltfleet host contain"
 _CGROUPS = "/sys/fs/cgroup"
 _MACHINE = f"{_CGROUPS}/machine.slice"
+# Kernel names of QEMU on Debian and on Red Hat; qemu-ga is the guest agent, on a host that is itself a guest.
+_EMULATORS = ("qemu-system-", "qemu-kvm")
 # How far a limit may be from ours and still be taken for it: the kernel's MemTotal differs a little between kernels.
 _TOLERANCE = 0.02
 
@@ -106,7 +108,7 @@ def _limit(text: str) -> Size | None:
 
 def look_at_emulators(host: Host) -> Finding:
     """Whether every emulator stands under machine.slice and may be ended."""
-    emulators = host.machine.processes("qemu-")
+    emulators = host.machine.processes(*_EMULATORS)
     if not emulators:
         return ok("none runs")
     outside = [p for p in emulators if not p.cgroup.startswith("/machine.slice/")]

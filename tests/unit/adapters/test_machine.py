@@ -99,9 +99,9 @@ def add_process(root: Path, pid: int, name: str, cgroup: str) -> None:
 def test_processes_are_found_by_name_with_their_group(machine: LocalMachine, tmp_path: Path) -> None:
     add_process(tmp_path, 30, "qemu-system-x86", "12:memory:/old\n0::/machine.slice/a.scope\n")
     add_process(tmp_path, 4, "qemu-kvm", "12:memory:/old\n")
-    add_process(tmp_path, 5, "bash", "0::/\n")
+    add_process(tmp_path, 5, "qemu-ga", "0::/\n")
     (tmp_path / "proc/6").mkdir()
-    found = [(p.pid, p.name, p.cgroup, p.oom_score_adj) for p in machine.processes("qemu-")]
+    found = [(p.pid, p.name, p.cgroup, p.oom_score_adj) for p in machine.processes("qemu-system", "qemu-kvm")]
     assert found == [(4, "qemu-kvm", "/", -17), (30, "qemu-system-x86", "/machine.slice/a.scope", -17)]
 
 

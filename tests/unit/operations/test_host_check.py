@@ -103,6 +103,10 @@ def emulator(cgroup: str, adjust: int = 0) -> Callable[[FakeMachine], None]:
     return lambda machine: machine.add_process(9, "qemu-system-x86", cgroup=cgroup, adjust=adjust)
 
 
+def agent(machine: FakeMachine) -> None:
+    machine.add_process(9, "qemu-ga", cgroup="/system.slice/qemu-guest-agent.service")
+
+
 def heavy_host(machine: FakeMachine) -> None:
     machine.put("/proc/meminfo", f"MemTotal: {64 << 20} kB\nMemAvailable: {55 << 20} kB\n")
 
@@ -212,6 +216,7 @@ OK, WARNING, UNKNOWN = CheckState
         (live_limit(str(60 << 30)), "machine.slice", WARNING, "60 GiB of 64 GiB: more than the 54 GiB"),
         (live_limit(str(20 << 30)), "machine.slice", WARNING, "20 GiB of 64 GiB: less than the 54 GiB"),
         (emulator("/user.slice/a"), "emulators", WARNING, "1 of 2 outside of machine.slice, in /user.slice/a"),
+        (agent, "emulators", OK, "1 under machine.slice"),
         (emulator("/machine.slice/m.scope", -500), "emulators", WARNING, "1 of 2 are spared by the kernel"),
         (heavy_host, "sum", WARNING, "all else 9 GiB now, 1 GiB left of 64 GiB: earlyoom would act"),
         (heavy_guests, "sum", OK, "clones at most 54 GiB, all else 1023 MiB now, 9 GiB left of 64 GiB"),
