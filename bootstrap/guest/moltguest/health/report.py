@@ -1,0 +1,1 @@
+../../../../moltfleet/model/health.py
