@@ -13,7 +13,7 @@ from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.makingroom import RoomPlan, Way
 from moltfleet.model.records import Forced
-from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
+from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult
 
 Document = dict[str, Any]
 
@@ -39,6 +39,11 @@ def acts_document(schema: str, results: Iterable[ActResult]) -> Document:
 def molts_document(schema: str, results: Iterable[MoltResult]) -> Document:
     """``moltfleet.molt/1``, ``moltfleet.undo/1`` and ``moltfleet.kept-restore/1``."""
     return {"schema": schema, "results": [_molt(result) for result in results]}
+
+
+def health_document(results: Iterable[HealthResult]) -> Document:
+    """``moltfleet.health/1``."""
+    return {"schema": "moltfleet.health/1", "results": [_health(result) for result in results]}
 
 
 def kept_document(views: Iterable[KeptView]) -> Document:
@@ -203,6 +208,17 @@ def _molt(result: MoltResult) -> Document:
         "reason": result.reason,
         "kept": result.kept,
         "seconds": {phase: round(getattr(result.seconds, phase), 3) for phase in phases},
+        "error": _error(result.error),
+    }
+
+
+def _health(result: HealthResult) -> Document:
+    return {
+        "clone": result.clone,
+        "verdict": result.verdict,
+        "level": result.level.value if result.health else None,
+        "seconds": round(result.seconds, 3),
+        "health": result.health.document() if result.health else None,
         "error": _error(result.error),
     }
 

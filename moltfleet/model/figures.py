@@ -12,6 +12,13 @@ def amount(size: float) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"
 
 
+def part(some: float, whole: float) -> str:
+    """Return how much of how much, the unit once when it is the same."""
+    of, unit = amount(whole).split()
+    number, other = amount(some).split()
+    return f"{number} of {of} {unit}" if other == unit else f"{number} {other} of {of} {unit}"
+
+
 def rate(bytes_per_s: float) -> str:
     """Return how fast something grows: a minute for people, a second when a minute is too long."""
     per_minute = bytes_per_s * 60

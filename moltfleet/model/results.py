@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import ExitCode, MoltfleetError
+from moltfleet.model.health import Health, Level
 from moltfleet.model.records import Forced
 from moltfleet.model.size import Size
 
@@ -66,6 +67,22 @@ class MoltResult:
     kept: str | None = None
     seconds: MoltSeconds = field(default_factory=MoltSeconds)
     error: MoltfleetError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthResult:
+    """How a clone is. ``verdict`` is the forecast's word; "down", "paused", "unknown" without ``health``."""
+
+    clone: str
+    verdict: str
+    health: Health | None
+    seconds: float = 0.0
+    error: MoltfleetError | None = None
+
+    @property
+    def level(self) -> Level:
+        """How much it matters; a clone that cannot be asked needs a look."""
+        return self.health.level if self.health else Level.WARN
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fakes import a_world
+from fakes.health import a_leaking_health
 from fakes.report import a_report
 from moltfleet.cli import documents, tables
 from moltfleet.cli.errors import error_document
@@ -26,7 +27,7 @@ from moltfleet.model.load import Candidate
 from moltfleet.model.makingroom import Act, RoomPlan, Way
 from moltfleet.model.mix import parse_mix
 from moltfleet.model.records import Forced
-from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult, MoltSeconds
+from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
 from moltfleet.operations.plan import PlanRequest, plan
 
@@ -237,6 +238,9 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.golden_built_document(GOLDENS[0]),
     documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1]))),
     documents.copy_document("a", "base-1:b"),
+    # What a guest says has a schema of its own.
+    documents.health_document((HealthResult("base-1", "unknown", None, 1.0, BUSY), HealthResult("base-2", "ok", None))),
+    json.loads(json.dumps(a_leaking_health().document())),
     documents.room_document(ROOM, ACTS),
     documents.golden_deleted_document("base"),
     documents.host_check_document(CHECKS),

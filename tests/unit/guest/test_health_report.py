@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def test_a_guest_at_rest_in_80_columns(guest: HealthTree, golden: Compare) -> No
 def test_a_guest_in_trouble_in_80_columns(guest: HealthTree, golden: Compare) -> None:
     trouble(guest)
     golden("health/trouble.txt", table(guest.look(), trend=True))
+
+
+def test_the_page_on_health_knows_every_code(guest: HealthTree) -> None:
+    root = Path(__file__).parents[3]
+    source = "".join(
+        path.read_text() for path in sorted((root / "bootstrap/guest/moltguest/health").glob("finding*.py"))
+    )
+    told = {*re.findall(r'Finding\("([a-z0-9-]+)"', source), *re.findall(r': "([a-z]+-limit)"', source)}
+    trouble(guest)
+    told |= {finding.code for finding in guest.look().findings}
+    page = (root / "docs/health.md").read_text()
+    documented = set(re.findall(r"`([a-z0-9-]+)`", "".join(re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE))))
+
+    assert len(told) > 15
+    assert told <= documented
+    assert documented - told <= {"tmpfs-full", "tmpfs-inodes", "shm-inodes", "disk-full", "ok", "growing", "leaking",
+                                 "critical", "unknown"}  # fmt: skip
 
 
 def test_no_line_is_longer_than_the_terminal(guest: HealthTree) -> None:
