@@ -64,13 +64,14 @@ class Containment:
 
 def contained_files(containment: Containment, templates: Bootstrap) -> tuple[ContainedFile, ...]:
     """Render every file, in the order in which they are written. Raises: WrongState for unusable Docker settings."""
-    limits = containment.limits
+    limits, nft = containment.limits, {"NFT": containment.programs["nft"]}
     drop_ins = {
         "machine.slice": ("machine.slice.conf", machine_values(limits)),
         "system.slice": ("system.slice.conf", {"GUARD": _mib(limits.guard)}),
         **{unit: ("sshd.conf", {"SSHD_MIN": _mib(limits.sshd_min)}) for unit in containment.sshd},
         **{unit: ("libvirtd.conf", {"LIBVIRTD_MIN": _mib(limits.libvirtd_min)}) for unit in containment.libvirt},
         "earlyoom.service": ("earlyoom.conf", earlyoom_values(containment)),
+        "nftables.service": ("nftables.conf", nft),
     }
     if containment.docker_max is not None:
         drop_ins[DOCKER_SLICE] = ("docker.slice.conf", {"DOCKER_MAX": _mib(containment.docker_max)})
@@ -82,7 +83,7 @@ def contained_files(containment: Containment, templates: Bootstrap) -> tuple[Con
         merged = merge_docker_settings(containment.docker_settings)
         files.append(ContainedFile(DOCKER_SETTINGS, merged, merged=True))
     files.append(ContainedFile(EGRESS_PATH, render(templates, "egress.nft", egress_values(containment.egress))))
-    files.append(ContainedFile(EGRESS_UNIT_PATH, render(templates, EGRESS_UNIT, {"NFT": containment.programs["nft"]})))
+    files.append(ContainedFile(EGRESS_UNIT_PATH, render(templates, EGRESS_UNIT, nft)))
     return tuple(files)
 
 
