@@ -61,8 +61,8 @@ class LibvirtHypervisor:
         return self._host
 
     def domains(self) -> tuple[Domain, ...]:
-        """See the port: one bulk listing, then descriptions that do not wait behind a job."""
-        return self._gate.call("list domains", lambda c: tuple(_read_all(c.listAllDomains(0))), repeatable=True)
+        """See the port: one bulk listing, one of all states, then descriptions that do not wait behind a job."""
+        return self._gate.call("list domains", lambda c: tuple(_read_all(c)), repeatable=True)
 
     def memory_use(self) -> tuple[DomainUse, ...]:
         """See the port: one bulk call."""
@@ -287,18 +287,21 @@ class LibvirtHypervisor:
 
 def _find(connection: Any, name: str) -> Domain | None:
     try:
-        return _read(connection.lookupByName(name))
+        domain = connection.lookupByName(name)
+        return _read(domain, _state(domain))
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
 
 
-def _read_all(domains: Sequence[Any]) -> Iterator[Domain]:
-    for domain in domains:
-        # It may have been undefined since the listing.
+def _read_all(connection: Any) -> Iterator[Domain]:
+    listed = connection.listAllDomains(0)
+    states = statistics.read_states(connection)
+    for domain in listed:
+        # It may have been undefined since the listing, or defined since the look at the states.
         with _tolerating(libvirt.VIR_ERR_NO_DOMAIN):
-            yield _read(domain, tolerant=True)
+            yield _read(domain, states.get(domain.UUIDString()) or _state(domain), tolerant=True)
 
 
 def _describe_all(connection: Any, names: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -320,9 +323,12 @@ def _record(document: ET.Element, *, tolerant: bool) -> Record | None:
         return None
 
 
-def _read(domain: Any, *, tolerant: bool = False) -> Domain:
+def _state(domain: Any) -> DomainState:
+    return STATES.get(domain.state(0)[0], DomainState.UNKNOWN)
+
+
+def _read(domain: Any, state: DomainState, *, tolerant: bool = False) -> Domain:
     document = ET.fromstring(domain.XMLDesc(_INACTIVE))
-    state = STATES.get(domain.state(0)[0], DomainState.UNKNOWN)
     is_active = state not in (DomainState.SHUT_OFF, DomainState.CRASHED)
     live = ET.fromstring(domain.XMLDesc(0)) if is_active else None
     record = _record(document, tolerant=tolerant)

@@ -1,4 +1,4 @@
-"""What active domains use, from libvirt's bulk statistics: one call for all of them, which waits behind no job."""
+"""What domains do and use, from libvirt's bulk statistics: one call for all of them, which waits behind no job."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ from moltfleet.model.size import Size
 _WANTED = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_VCPU
 # Active is what libvirt holds a process for: that of a crashed guest whose memory is preserved counts as well.
 _FLAGS = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+
+
+def read_states(connection: Any) -> dict[str, DomainState]:
+    """Look up the states of all domains, active or not, by UUID."""
+    flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    told = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, flags)
+    return {domain.UUIDString(): _state(measured) for domain, measured in told}
+
+
+def _state(measured: Mapping[str, Any]) -> DomainState:
+    return STATES.get(int(measured["state.state"]), DomainState.UNKNOWN)
 
 
 def read_use(connection: Any, *, emulated: bool) -> tuple[DomainUse, ...]:
@@ -38,7 +49,7 @@ def _read(domain: Any, measured: Mapping[str, Any], *, emulated: bool) -> Domain
     resident = measured.get("balloon.rss")
     return DomainUse(
         name=domain.name(),
-        state=STATES.get(int(measured["state.state"]), DomainState.UNKNOWN),
+        state=_state(measured),
         memory=Size(maximum * 1024),
         vcpus=vcpus,
         resident=None if resident is None else Size(int(resident) * 1024),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,49 @@ from moltfleet.operations.plan import PlanRequest, plan
 
 # Processor time: what else the machine does in that second is not ours.
 _TARGET_S = 1.0
+
+
+# What QEMU's driver tells in its statistics and the test driver does not.
+_MORE = {"balloon.maximum": 65536, "balloon.rss": 4096, "vcpu.current": 1}
+# What the binding answers without asking libvirt.
+_LOCAL = {"name", "UUIDString", "isAlive"}
+
+
+class Counted:
+    """A connection, or a domain of it, that counts what libvirt is asked."""
+
+    def __init__(self, real: Any, calls: Counter[str]) -> None:
+        self._real = real
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._real, name)
+
+        def call(*arguments: Any) -> Any:
+            self._calls[name] += name not in _LOCAL
+            return method(*arguments)
+
+        return call
+
+    def listAllDomains(self, flags: int) -> list[Counted]:
+        self._calls["listAllDomains"] += 1
+        return [Counted(domain, self._calls) for domain in self._real.listAllDomains(flags)]
+
+    def getAllDomainStats(self, wanted: int, flags: int) -> list[tuple[Counted, dict[str, Any]]]:
+        self._calls["getAllDomainStats"] += 1
+        return [(Counted(d, self._calls), told | _MORE) for d, told in self._real.getAllDomainStats(wanted, flags)]
+
+
+def count_calls(gate: Gate, act: Callable[[], object]) -> Counter[str]:
+    """What libvirt is asked while something is done, by method."""
+    calls: Counter[str] = Counter()
+    real = gate.call("connect", lambda connection: connection)
+    gate._connection = Counted(real, calls)
+    try:
+        act()
+    finally:
+        gate._connection = real
+    return +calls
 
 
 @pytest.fixture
@@ -79,3 +124,24 @@ def test_measuring_a_thousand_running_domains_takes_less_than_a_second(thousand:
     gate.call("start all", lambda c: [domain.create() for domain in c.listAllDomains(0)])
     assert len(thousand.hypervisor.memory_use()) == 1000
     assert fastest(thousand.hypervisor.memory_use) < _TARGET_S
+
+
+def test_a_plan_of_a_thousand_running_domains_is_one_call_for_all_of_them(
+    thousand: Host, hypervisor: LibvirtHypervisor, storage: LibvirtStorage, gate: Gate
+) -> None:
+    gate.call("start all", lambda c: [domain.create() for domain in c.listAllDomains(0)])
+    fleet = replace(a_world().fleet, hypervisor=hypervisor, storage=storage)
+    calls = count_calls(gate, lambda: plan(fleet.config, PlanRequest(), lambda: fleet))
+    assert calls["getAllDomainStats"] == 1
+    assert calls.total() < 20, calls
+
+
+def test_a_list_asks_of_each_of_a_thousand_domains_nothing_but_its_descriptions(
+    thousand: Host, hypervisor: LibvirtHypervisor, storage: LibvirtStorage, gate: Gate
+) -> None:
+    gate.call("start all", lambda c: [domain.create() for domain in c.listAllDomains(0)])
+    fleet = replace(a_world().fleet, hypervisor=hypervisor, storage=storage)
+    calls = count_calls(gate, lambda: list_clones(fleet))
+    # The definition and what runs: libvirt has no call for all descriptions.
+    assert (calls["listAllDomains"], calls["getAllDomainStats"], calls["XMLDesc"]) == (1, 1, 2000)
+    assert calls.total() < 2020, calls
