@@ -12,11 +12,11 @@ This one file serves the host and, put there by the installer, the guest: Python
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
-from statistics import median
 
 MIB = 1 << 20
 PARTS = 12
@@ -201,9 +201,10 @@ def current_life(samples: Sequence[Sample], thresholds: Thresholds = FROZEN) -> 
     What comes before a clock that went back, a gap, another total, or a fall to where it all began, is another story.
     """
     begin = len(samples)
-    while begin > 0 and _is_sound(samples[begin - 1]):
-        if begin < len(samples) and not _follows(samples[begin - 1], samples[begin], thresholds):
-            break
+    if begin == 0 or not _is_sound(samples[-1]):
+        return ()
+    begin -= 1
+    while begin > 0 and _follows(samples[begin - 1], samples[begin], thresholds.longest_gap_s):
         begin -= 1
     return _since_restart(samples[begin:])
 
@@ -212,81 +213,124 @@ def _is_sound(sample: Sample) -> bool:
     return 0 <= sample.available <= sample.total and sample.total > 0
 
 
-def _follows(earlier: Sample, later: Sample, limit: Thresholds) -> bool:
-    return 0 < later.time_s - earlier.time_s <= limit.longest_gap_s and later.total == earlier.total
+def _follows(earlier: Sample, later: Sample, longest_s: float) -> bool:
+    apart_s = later.time_s - earlier.time_s
+    return 0 < apart_s <= longest_s and later.total == earlier.total and 0 <= earlier.available <= earlier.total
 
 
 def _since_restart(life: Sequence[Sample]) -> Sequence[Sample]:
     """Cut off what came before the last fall to where it all began: whoever used it is gone."""
-    lows: dict[int, int] = {}
-    for index, sample in enumerate(life):
-        minute = int(sample.time_s // 60)
-        if minute not in lows or sample.used < life[lows[minute]].used:
-            lows[minute] = index
-    floors = [(life[index].used, index) for index in lows.values()]
-    restart, lowest = 0, floors[0][0] if floors else 0
+    floors = _floors_by_minute(life)
+    total = life[-1].total
+    restart, lowest = 0, floors[0][0]
     for number, (used, _) in enumerate(floors):
         before = max(floor for floor, _ in floors[max(restart, number - 3) : number + 1])
-        if before - used > 0.1 * life[-1].total and used < lowest + 0.05 * life[-1].total:
+        if before - used > 0.1 * total and used < lowest + 0.05 * total:
             restart, lowest = number, used
         lowest = min(lowest, used)
     return life[floors[restart][1] :] if restart else life
 
 
+def _floors_by_minute(life: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Return the least that was in use in each minute, with the place of that sample."""
+    total, minute = life[-1].total, float("-inf")
+    floors: list[tuple[int, int]] = []
+    for index, sample in enumerate(life):
+        used = total - sample.available
+        if sample.time_s >= minute + 60:
+            minute = sample.time_s // 60 * 60
+            floors.append((used, index))
+        elif used < floors[-1][0]:
+            floors[-1] = (used, index)
+    return floors
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Samples of one life as two lists, bytes in use at a time in seconds."""
+
+    times: list[float]
+    used: list[int]
+    total: int
+
+    def floors(self, window_s: float) -> list[tuple[float, int, slice]]:
+        """Return the lowest sample of each part of a window that has one, the oldest first, and where the part lies."""
+        now, found = self.times[-1], []
+        end = bisect_left(self.times, now - window_s)
+        for part in range(PARTS - 1, -1, -1):
+            begin, end = end, bisect_right(self.times, now - part * window_s / PARTS)
+            if begin < end:
+                lowest = min(self.used[begin:end])
+                found.append((self.times[self.used.index(lowest, begin)], lowest, slice(begin, end)))
+        return found
+
+
 def _trends(life: Sequence[Sample], limit: Thresholds) -> list[Trend]:
     """Return the rises of all windows that have one."""
-    last = life[-1]
-    lowest, begin, found = last.used, len(life), []
+    total, now = life[-1].total, life[-1].time_s
+    course = _Course([sample.time_s for sample in life], [total - sample.available for sample in life], total)
+    lowest, begin, found = course.used[-1], len(life), []
     for window_s in limit.windows_s:
-        if life[0].time_s > last.time_s - window_s * (PARTS - 2) / PARTS:
+        if course.times[0] > now - window_s * (PARTS - 2) / PARTS:
             break
-        while begin > 0 and last.time_s - life[begin - 1].time_s <= window_s:
-            begin -= 1
-            lowest = min(lowest, life[begin].used)
+        begin, end = bisect_left(course.times, now - window_s), begin
+        lowest = min(lowest, min(course.used[begin:end], default=lowest))
         # Without a rise there is no slope to look for: most windows of most guests end here.
-        if last.used - lowest > limit.least_share / 2 * last.total:
-            trend = _trend(life[begin:], window_s, limit)
+        if course.used[-1] - lowest > limit.least_share / 2 * total:
+            trend = _trend(course, window_s, limit)
             found += [trend] if trend else []
     return found
 
 
-def _trend(samples: Sequence[Sample], window_s: float, limit: Thresholds) -> Trend | None:
-    now, total = samples[-1].time_s, samples[-1].total
-    parts: dict[int, list[Sample]] = {}
-    for sample in samples:
-        parts.setdefault(min(PARTS - 1, int((now - sample.time_s) / window_s * PARTS)), []).append(sample)
-    floors = [min(parts[part], key=lambda sample: sample.used) for part in sorted(parts, reverse=True)]
+def _trend(course: _Course, window_s: float, limit: Thresholds) -> Trend | None:
+    parts = course.floors(window_s)
+    floors = [(time_s, used) for time_s, used, _ in parts]
     rate = _slope(floors)
     if len(floors) < FEWEST_PARTS or rate <= 0:
         return None
-    level = median(floor.used + rate * (now - floor.time_s) for floor in floors)
-    spread = median(abs(floor.used + rate * (now - floor.time_s) - level) for floor in floors)
-    rise = rate * (floors[-1].time_s - floors[0].time_s)
+    now = course.times[-1]
+    levels = [used + rate * (now - time_s) for time_s, used in floors]
+    level = median(levels)
+    spread = median(abs(one - level) for one in levels)
+    rise = rate * (floors[-1][0] - floors[0][0])
     trust = [trust for trust in limit.trusts if window_s >= trust.from_s][-1]
     thirds = _thirds(floors, rise)
-    if rise < max(limit.least_share * total, limit.noise_factor * spread) or min(thirds) < trust.evenness:
+    if rise < max(limit.least_share * course.total, limit.noise_factor * spread) or min(thirds) < trust.evenness:
         return None
     # What slows down is not drawn on at the pace that it had.
     rate *= min(1.0, thirds[-1])
     # The garbage that piles up on the floor reaches the end first.
-    pile = median(max(sample.used + rate * (now - sample.time_s) for sample in part) for part in parts.values()) - level
-    seconds = max(0.0, total - level - pile) / rate
+    pile = median(_top(course, part, rate) for _, _, part in parts) - level
+    seconds = max(0.0, course.total - level - pile) / rate
     if seconds > trust.reach * window_s:
         return None
-    seen_s = now - samples[0].time_s
+    seen_s = now - course.times[parts[0][2].start]
     return Trend(seen_s, len(floors), rate, seconds, seconds + seen_s)
 
 
-def _slope(floors: Sequence[Sample]) -> float:
+def _top(course: _Course, part: slice, rate: float) -> float:
+    """Return the highest sample of a part, as it would be now at that rate."""
+    now = course.times[-1]
+    return max(used + rate * (now - time_s) for time_s, used in zip(course.times[part], course.used[part], strict=True))
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the middle one of some values. The standard library's would cost the watchdog megabytes of imports."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _slope(floors: Sequence[tuple[float, int]]) -> float:
     slopes = [
-        (later.used - earlier.used) / (later.time_s - earlier.time_s)
-        for number, earlier in enumerate(floors)
-        for later in floors[number + 1 :]
+        (later - earlier) / (end - begin)
+        for number, (begin, earlier) in enumerate(floors)
+        for end, later in floors[number + 1 :]
     ]
     return median(slopes) if slopes else 0.0
 
 
-def _thirds(floors: Sequence[Sample], rise: float) -> list[float]:
+def _thirds(floors: Sequence[tuple[float, int]], rise: float) -> list[float]:
     """Return what each third of a window has of its due: 1 on a straight line, 0 or less on a plateau."""
-    marks = [floors[round(number * (len(floors) - 1) / 3)].used for number in range(4)]
+    marks = [floors[round(number * (len(floors) - 1) / 3)][1] for number in range(4)]
     return [(later - earlier) / (rise / 3) for earlier, later in pairwise(marks)]

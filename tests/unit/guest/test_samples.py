@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.guesttree import GuestTree, Scene
 from moltguest import samples
 from moltguest.samples import MOST_LINES, PATH, Load, Record, SampleLog, is_due, of_guest, of_load, read
 
@@ -22,6 +23,25 @@ def test_what_is_offered_is_read_back(tmp_path: Path) -> None:
     loads = (Load("/agents.slice/a.scope", 200 * MIB, GIB), Load("tree:7:99", 300 * MIB, 2 * GIB))
     offer(log, 100.04, loads=loads)
     assert read(str(tmp_path)) == (Record(100.0, 3 * GIB, 4 * GIB, (loads[1], loads[0])),)
+
+
+def test_the_watchdog_writes_it_with_its_largest_agents(tree: GuestTree, scene: Scene) -> None:
+    for number in range(6):
+        scope = tree.scope(f"run-{number}.scope", 100 + number, most=2000)
+        tree.process(100 + number, "/usr/local/bin/claude", memory=100, cgroup=scope)
+    scene.run(31)
+
+    records = read(str(tree.root))
+    assert 3 <= len(records) <= 4
+    assert records[-1].total == 4096 * MIB
+    assert [(load.key, load.used) for load in records[-1].loads] == [
+        (f"/agents.slice/run-{number}.scope", (100 + number) * MIB) for number in (5, 4, 3, 2)
+    ]
+
+
+def test_a_dry_run_of_the_watchdog_leaves_no_samples(tree: GuestTree) -> None:
+    Scene(tree, dry=True).run(31)
+    assert read(str(tree.root)) == ()
 
 
 def test_a_guest_at_rest_is_recorded_every_ten_seconds(tmp_path: Path) -> None:

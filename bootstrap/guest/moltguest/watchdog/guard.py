@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from moltguest.backoff import Backoff, key_of
 from moltguest.limits import Limits, derive
+from moltguest.samples import Load, SampleLog
 from moltguest.settings import Settings
 from moltguest.watchdog import recorder, reports, terminal
 from moltguest.watchdog.census import Census
@@ -62,6 +63,7 @@ class Guard:
         self.limits: Limits = derive(memory.total, self._settings)
         self.census = Census(world.root, self.limits, self._settings)
         self._recorder = Recorder()
+        self._samples = SampleLog(world.state_root)
         self._surroundings = Surroundings(world.root, self.census.cgroups)
         self._ending: Ending | None = None
         self._cooling: dict[str, float] = {}
@@ -99,6 +101,7 @@ class Guard:
         self._act(now, memory)
         if self._ending is not None:
             return SHORTEST_S / 2
+        self._sample(now, memory)
         return pause(self._headrooms(memory), self._world.stopwatch() - began)
 
     def _headrooms(self, memory: Memory | None) -> list[tuple[int, float]]:
@@ -187,6 +190,14 @@ class Guard:
             self.complain(wrong)
 
     # Every time.
+
+    def _sample(self, now: float, memory: Memory | None) -> None:
+        """Let the forecast have this moment."""
+        if memory is None or self._dry:
+            return
+        loads = [Load(group.key, group.used, group.levels.term) for group in self.census.groups]
+        if wrong := self._samples.offer(now, memory.available, memory.total, loads):
+            self.complain(wrong)
 
     def _warn(self) -> None:
         for group in self.census.groups:
