@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,6 +32,20 @@ class BootstrapFiles:
         """Return the names of all files of ``bootstrap/``, sorted."""
         directory = self._directory or find_directory("bootstrap")
         return tuple(sorted(path.name for path in directory.iterdir() if path.is_file()))
+
+    def tree(self, folder: str) -> Mapping[str, bytes]:
+        """Return the content of every file below a folder of ``bootstrap/``, by its path there.
+
+        Links are followed; what Python caches is left out. Raises: NotFound when one cannot be read.
+        """
+        root = (self._directory or find_directory("bootstrap")) / folder
+        found: dict[str, bytes] = {}
+        for directory, folders, names in os.walk(root, followlinks=True):
+            folders[:] = sorted(name for name in folders if name != "__pycache__")
+            inside = Path(directory).relative_to(root)
+            for name in sorted(names):
+                found[str(inside / name)] = self.read(f"{folder}/{inside / name}")
+        return found
 
     def read(self, name: str) -> bytes:
         """Return the content of a file below ``bootstrap/``. Raises: NotFound."""

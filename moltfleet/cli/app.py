@@ -32,7 +32,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "list": "listing",
         "status": "listing",
     },
-    "Guests": {"ssh": "guest", "exec": "guest", "copy": "guest", "health": "health"},
+    "Guests": {"ssh": "guest", "exec": "guest", "copy": "guest", "health": "health", "tools": "tools"},
     "Everyday use": {"host": "host", "completion": "completion"},
 }
 _MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}

@@ -377,6 +377,9 @@ class Bootstrap(Protocol):
     def read(self, name: str) -> bytes:
         """The content of one file, by its path below ``bootstrap/``."""
 
+    def tree(self, folder: str) -> Mapping[str, bytes]:
+        """The content of every file below ``bootstrap/FOLDER``, by its path there, links followed."""
+
 
 class Profiles(Protocol):
     """The profiles of ``cloud-init/``."""

@@ -78,6 +78,10 @@ class FakeImages:
 class FakeBootstrap:
     """The Bootstrap port: programs that only say their name, by which the guests here know them."""
 
+    def tree(self, folder: str) -> dict[str, bytes]:
+        names = {"guest": ("bin/claude", "install.py"), "trials": ("density.py", "proofs.py")}[folder]
+        return {name: f"#!/usr/bin/python3\n# {folder}/{name}\n".encode() for name in names}
+
     def names(self) -> tuple[str, ...]:
         return SCRIPTS
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from fakes import guesttools
 from fakes.clock import FakeClock
 from moltfleet.model.domain import CommandResult, Endpoint
 from moltfleet.model.errors import DeadlinePassed, GuestUnreachable, HostKeyChanged, LoginRefused
@@ -32,7 +33,8 @@ class Behaviour:
     ``cloud_init`` is "done", "disabled", "degraded", "error", "steps" (some failed) or "running" (for ever). ``boot_s``
     is the time until it answers, ``clock_error_s`` what its clock is off whatever it is told, ``way_s`` how long a
     script and its answer are under way, each. ``needs`` is a file without which it does not come up. ``answers`` gives
-    results for commands that contain a text, before anything else looks at them.
+    results for commands that contain a text, before anything else looks at them. ``lacks`` is what keeps it from having
+    the guest tools: "no-systemd", "no-python" or "damaged".
     """
 
     has_agent: bool = True
@@ -52,6 +54,7 @@ class Behaviour:
     keeps_identity: bool = False
     needs: str = ""
     missing_commands: tuple[str, ...] = ()
+    lacks: str = ""
     answers: dict[str, CommandResult] = field(default_factory=dict)
 
 
@@ -125,6 +128,9 @@ class FakeGuest:
         for text, result in self.behaviour.answers.items():
             if text in command:
                 return result
+        about_tools = guesttools.answer(self, command, input, lacks=self.behaviour.lacks)
+        if about_tools is not None:
+            return about_tools
         for text, answer in self._ANSWERS.items():
             if text in command:
                 return answer(self, command, input)

@@ -18,10 +18,13 @@ from moltfleet.cli.errors import error_document
 from moltfleet.cli.plan_document import plan_document
 from moltfleet.cli.report.document import report_document
 from moltfleet.cli.streams import Collected
+from moltfleet.cli.tools_document import tools_status_document, tools_verify_document
+from moltfleet.cli.tools_text import tools_status_text, tools_verify_text
 from moltfleet.model.admission import Admission
 from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import Busy
+from moltfleet.model.guesttools import Found, Lack, Proof, ProofResult, ToolsReport, ToolsView
 from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.load import Candidate
 from moltfleet.model.makingroom import Act, RoomPlan, Way
@@ -95,6 +98,26 @@ CHECKS = (
     Check("sshd", CheckState.OK, "protected", "It is the way in."),
 )
 CONTAINED = HostPlan((FileAct("/etc/a", "create", b"a\n"),), notes=("earlyoom is not installed",))
+TOOLS = (
+    ToolsView("base-1", "0.1.0-aaa", Found(ToolsReport("0.1.0-aaa"))),
+    ToolsView("base-2", "0.1.0-aaa", Found(ToolsReport("0.0.9-bbb", ("/etc/a", "/etc/b"), ("/usr/local/bin/claude",)))),
+    ToolsView("base-3", "0.1.0-aaa", Found(lack=Lack.SYSTEMD)),
+    ToolsView("base-4", "0.1.0-aaa"),
+    ToolsView("base-5", "0.1.0-aaa", error=BUSY),
+)
+PROVEN = (
+    ProofResult(
+        "base-1",
+        (
+            Proof("watchdog", "its service, and its self-test", "active; 9 of 9 ok", True, 1.2),
+            Proof("limit", "256 MiB in run-limited 128M", "nothing stopped it\x1b[2J", False, 4.0),
+        ),
+        5.3,
+        BUSY,
+    ),
+    ProofResult("base-2", error=BUSY),
+    ProofResult("base-3", (Proof("sshd", "new logins", "2 login(s)", True, 2.0),)),
+)
 COLLECTED = Collected()
 COLLECTED.write("base-1", False, b"out \xff")
 COLLECTED.write("base-1", True, b"err")
@@ -125,6 +148,10 @@ def test_goldens_are_a_table_and_one_is_a_paragraph(golden: Callable[[str, str],
     text += tables.manifest_text(MANIFEST) + "\n"
     assert "\x1b" not in text
     golden("tables/golden.txt", text)
+
+
+def test_tools_are_a_table_and_proofs_two_lines_each(golden: Callable[[str, str], None]) -> None:
+    golden("tables/tools.txt", f"{tools_status_text(TOOLS)}\n\n{tools_verify_text(PROVEN)}\n")
 
 
 def test_nothing_is_an_empty_table() -> None:
@@ -241,6 +268,9 @@ EMITTED: tuple[documents.Document, ...] = (
     # What a guest says has a schema of its own.
     documents.health_document((HealthResult("base-1", "unknown", None, 1.0, BUSY), HealthResult("base-2", "ok", None))),
     json.loads(json.dumps(a_leaking_health().document())),
+    *(documents.acts_document(f"moltfleet.tools-{verb}/1", ACTS) for verb in ("install", "remove")),
+    tools_status_document(TOOLS),
+    tools_verify_document(PROVEN),
     documents.room_document(ROOM, ACTS),
     documents.golden_deleted_document("base"),
     documents.host_check_document(CHECKS),
