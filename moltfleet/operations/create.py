@@ -66,7 +66,7 @@ def create(fleet: Fleet, request: CreateRequest) -> tuple[ActResult, ...]:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         return ActResult(name, "created", detail, fleet.clock.monotonic() - started)
 
-    return each(plan.names, act, jobs=fleet.config.jobs)
+    return each(plan.names, act, jobs=first_boot.side_by_side(fleet, plan.vcpus))
 
 
 def _claim(fleet: Fleet, held: ExitStack, name: str, spares: _Spares | None) -> str:

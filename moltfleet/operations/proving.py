@@ -13,7 +13,7 @@ from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import probe_domain
-from moltfleet.operations import admission, create, networks, removing, seeding
+from moltfleet.operations import admission, create, first_boot, networks, removing, seeding
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.create_plan import CreatePlan
 from moltfleet.operations.deadlines import timeouts
@@ -26,7 +26,7 @@ _ROOM_S = 300.0
 
 
 def prove(fleet: Fleet, golden: str, record: GoldenRecord, build: IdentityFacts, terms: AdmissionRequest) -> None:
-    """Boot two clones side by side and compare.
+    """Boot two clones and compare.
 
     The build is done by now, so that room for them is waited for. Raises: GuestFailed, which names what is shared.
     """
@@ -47,7 +47,7 @@ def prove(fleet: Fleet, golden: str, record: GoldenRecord, build: IdentityFacts,
 
 
 def _read_both(fleet: Fleet, golden: str, record: GoldenRecord, terms: AdmissionRequest) -> tuple[IdentityFacts, ...]:
-    """Boot both probes and read them. None goes before both are read: its address would be given out again."""
+    """Boot both probes and read them. None is removed before both are read: its address would be given out again."""
     plan = _plan(fleet, golden, record)
     keys = {name: fleet.keys.new_host_key() for name in plan.names}
     with ExitStack() as undo:
@@ -63,7 +63,7 @@ def _read_both(fleet: Fleet, golden: str, record: GoldenRecord, terms: Admission
                 fleet.hypervisor.destroy(name)
                 return facts
 
-        return each(plan.names, probe, jobs=2)
+        return each(plan.names, probe, jobs=first_boot.side_by_side(fleet, plan.vcpus))
 
 
 def _plan(fleet: Fleet, golden: str, record: GoldenRecord) -> CreatePlan:
