@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from moltguest.thisguest import look, main
+from moltguest.limits import MIB, derive
+from moltguest.settings import KEYS
+from moltguest.thisguest import look, main, table
 
 
 @pytest.fixture
@@ -67,3 +69,15 @@ def test_a_bad_command_line_is_told_how(arguments: list[str], capsys: pytest.Cap
 def test_a_guest_without_proc_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--root", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_page_on_guests_shows_what_the_program_says() -> None:
+    page = (Path(__file__).parents[3] / "docs/guest.md").read_text()
+    _, _, block = page.partition("$ moltfleet-limits --total-mib 7995\n")
+
+    assert block.partition("```")[0] == table(derive(7995 * MIB))
+
+
+def test_the_page_on_guests_knows_every_key() -> None:
+    page = (Path(__file__).parents[3] / "docs/guest.md").read_text()
+    assert [key for key in KEYS if f"`{key}`" not in page] == []
