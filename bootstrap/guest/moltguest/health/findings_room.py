@@ -23,14 +23,17 @@ def places_findings(places: Iterable[Place]) -> Iterator[Finding]:
             continue
         code = "shm" if place.path == "/dev/shm" else "tmpfs" if place.in_memory else "disk"
         text = f"{place.path}: {percent(full)} of its {'inodes are' if by_inodes else 'room is'} used"
-        yield Finding(f"{code}-{'inodes' if by_inodes else 'full'}", _level(full), text, _advice(code, place.path))
+        advice = _advice(code, place.path, by_inodes=by_inodes)
+        yield Finding(f"{code}-{'inodes' if by_inodes else 'full'}", _level(full), text, advice)
 
 
-def _advice(code: str, path: str) -> str:
+def _advice(code: str, path: str, *, by_inodes: bool) -> str:
     if code == "shm":
         return "Remove what lies there; start browsers with --disable-dev-shm-usage: without room they crash silently."
     if code == "tmpfs":
         return f"Remove what lies in {path}: it takes memory, and only removing it gives it back."
+    if by_inodes:
+        return f"Remove files, or molt. See where many are: sudo du --inodes -xd 3 {path} | sort -n | tail"
     return f"Make room, or molt. See what is large: sudo du -xh -d 2 {path} | sort -h | tail"
 
 

@@ -84,6 +84,8 @@ def main(arguments: list[str]) -> int:
     if options.help:
         sys.stdout.write(USAGE)
         return 0
+    # A terminal may not know every letter that a name has.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         return _watch(options, options.every_s) if options.every_s else _show(options, "")
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ def table(report: Health, *, trend: bool = False, color: bool = False) -> str:
 
 def _title(report: Health, *, color: bool) -> str:
     word = _colored(report.level.value, report.level, color=color)
-    since = f"up {duration(report.uptime_s)}, {report.cpus} CPU{'s' if report.cpus > 1 else ''}"
+    since = f"up {duration(report.uptime_s)}"
     name = report.host[: WIDTH - 36] or "this guest"
     return f"{name}: {word}{since:>{WIDTH - len(name) - 2 - len(report.level.value)}}"
 
@@ -57,6 +57,7 @@ def _facts(report: Health) -> list[str]:
     return [
         *lines,
         _line("pressure", _pressure(report)),
+        _line("load", _load(report)),
         *(_line("disk" if number == 0 else "", _place(place)) for number, place in enumerate(report.places)),
         *_wrapped("tasks", "  ".join(_count(count) for count in report.counts)),
         *_wrapped("kills", _kills(report)),
@@ -93,6 +94,13 @@ def _pressure(report: Health) -> str:
         return "not measured"
     told = [(name, found) for name, found in report.pressure.items() if found]
     return "  ".join(f"{name} {found.some_avg60:.1f} %" for name, found in told) + "  (some, last minute)"
+
+
+def _load(report: Health) -> str:
+    if not report.load:
+        return "not measured"
+    cpus = f"{report.cpus} CPU{'s' if report.cpus > 1 else ''}"
+    return f"{'  '.join(f'{load:.2f}' for load in report.load)}  (of 1, 5, 15 minutes, on {cpus})"
 
 
 def _place(place: Place) -> str:
@@ -146,7 +154,7 @@ def _sessions(sessions: tuple[Session, ...]) -> list[str]:
     for session in sessions:
         attached = "yes" if session.attached else "no"
         rows.append((session.name, session.program, attached, duration(session.idle_s), session.directory))
-    return _columns(rows, widths=(16, 12, 8, 8, 28), right=(3,))
+    return _columns(rows, widths=(16, 12, 8, 10, 26), right=(3,))
 
 
 def _columns(rows: Sequence[tuple[str, ...]], widths: tuple[int, ...], right: tuple[int, ...]) -> list[str]:
