@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from moltfleet.model.admission import HIGHEST_PRESSURE
 from moltfleet.model.capacity import vcpu_ratio
 from moltfleet.model.domain import DomainState, VirtType
+from moltfleet.model.outlook import find_growth
 from moltfleet.model.report import CloneUse, Finding, Level, Report, total
 from moltfleet.model.size import Size
 
@@ -18,6 +19,8 @@ _ORDER = list(Level)
 def find_all(report: Report, *, growth: Size) -> tuple[Finding, ...]:
     """Look at everything. ``growth`` is what a clone is expected to write between two molts."""
     found = [*_memory(report), *_host(report), *_clones(report.clones), *_disk(report, growth), *_unmeasured(report)]
+    if report.outlook is not None:
+        found += find_growth(report.outlook)
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.level)))
 
 

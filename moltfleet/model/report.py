@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from moltfleet.model.capacity import Capacity
 from moltfleet.model.domain import HostFacts
 from moltfleet.model.load import DomainUse, Situation
 from moltfleet.model.results import CloneView
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.outlook import Outlook
 
 NOTHING = Size(0)
 
@@ -186,7 +190,7 @@ class MemoryBalance:
 class Report:
     """Everything. ``taken_at`` is ISO 8601 in UTC; ``others`` are active domains that are no clones of ours.
 
-    ``largest`` is the largest clone memory that would be admitted now.
+    ``largest`` is the largest clone memory that would be admitted now. ``outlook`` is None when nobody was asked.
     """
 
     taken_at: str
@@ -201,6 +205,7 @@ class Report:
     largest: Size
     advice: tuple[Advice, ...]
     findings: tuple[Finding, ...] = ()
+    outlook: Outlook | None = None
 
     @property
     def active(self) -> tuple[CloneUse, ...]:

@@ -9,14 +9,14 @@ from dataclasses import replace
 from moltfleet import __version__
 from moltfleet.model import findings, headroom, rightsize
 from moltfleet.model.admission import decide
-from moltfleet.model.domain import Domain
+from moltfleet.model.domain import Domain, DomainState
 from moltfleet.model.load import Candidate, DomainUse, Situation
 from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.report import CloneUse, DiskUse, GenerationUse, GoldenUse, Report, total
 from moltfleet.model.results import CloneView
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import Volume
-from moltfleet.operations import measuring, poolparts
+from moltfleet.operations import measuring, outlook, poolparts
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.listing import view_clones
@@ -25,8 +25,8 @@ from moltfleet.operations.poolparts import Kind
 Volumes = Mapping[str, Volume]
 
 
-def gather(fleet: Fleet) -> Report:
-    """Look at the host, its goldens, clones and other domains."""
+def gather(fleet: Fleet, *, forecasts: bool = False) -> Report:
+    """Look at the host, its goldens, clones and other domains; ``forecasts`` are asked of running clones."""
     situation = measuring.measure(fleet, reservations=fleet.reservations.current())
     domains = fleet.hypervisor.domains()
     volumes = {} if situation.pool_free is None else {volume.name: volume for volume in fleet.storage.volumes()}
@@ -45,8 +45,13 @@ def gather(fleet: Fleet) -> Report:
         headroom=headroom.rows(situation, candidate),
         largest=decide(situation, candidate).largest,
         advice=rightsize.advise(situation, clones, candidate),
+        outlook=outlook.ask(fleet, _at_work(clones)) if forecasts else None,
     )
     return replace(report, findings=findings.find_all(report, growth=fleet.config.disk_growth))
+
+
+def _at_work(clones: Sequence[CloneUse]) -> tuple[str, ...]:
+    return tuple(c.view.name for c in clones if c.view.state in (DomainState.RUNNING, DomainState.BLOCKED))
 
 
 def _default_clone(fleet: Fleet) -> Candidate:

@@ -8,7 +8,9 @@ from typing import Any
 from moltfleet.model import findings, headroom, rightsize
 from moltfleet.model.admission import decide
 from moltfleet.model.domain import DomainState, HostFacts, VirtType
+from moltfleet.model.forecast import Verdict
 from moltfleet.model.load import Candidate, DomainUse, HostLoad, Reservation, Situation
+from moltfleet.model.outlook import Forecast, Outlook
 from moltfleet.model.report import CloneUse, DiskUse, GenerationUse, GoldenUse, PoolPart, Report
 from moltfleet.model.results import CloneView
 from moltfleet.model.size import Size
@@ -105,6 +107,16 @@ POOL = (
     PoolPart("shed layers", GIB(1.2), 1),
     PoolPart("kept layers", GIB(3.5), 1),
     PoolPart("unexplained", MIB(30), 2),
+)
+
+
+OUTLOOK = Outlook(
+    forecasts=(
+        Forecast("base-2", "claude", Verdict.CRITICAL, GIB(6.1), GIB(7), 640.0),
+        Forecast("base-1", "", Verdict.GROWING, GIB(2.5), GIB(15), None),
+    ),
+    steady=("base-3",),
+    silent=("<b>base-4",),
 )
 
 

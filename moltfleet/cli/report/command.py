@@ -22,14 +22,17 @@ _SUFFIXES = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "m
 @click.command(
     "report",
     cls=FleetCommand,
-    example="moltfleet report\nmoltfleet report --output fleet.html\nmoltfleet report --json | jq '.headroom'",
+    example=(
+        "moltfleet report\nmoltfleet report --forecasts --output fleet.html\nmoltfleet report --json | jq '.headroom'"
+    ),
 )
 @click.option(
     "--format", "form", type=click.Choice(_FORMATS), help="Form of the page; by FILE's suffix, else markdown."
 )
 @click.option("--output", type=FILE, metavar="FILE", help="Write it there; else to standard output.")
+@click.option("--forecasts", is_flag=True, help="Ask running clones over SSH where their memory is heading.")
 @pass_invocation
-def report_command(invocation: Invocation, /, *, form: str | None, output: Path | None) -> None:
+def report_command(invocation: Invocation, /, *, form: str | None, output: Path | None, forecasts: bool) -> None:
     """Report where host, clones and pool stand, on one page for those who plan.
 
     Warnings come first; then memory that is promised against memory in use, every clone with what it takes of memory
@@ -43,7 +46,7 @@ def report_command(invocation: Invocation, /, *, form: str | None, output: Path 
         drawing.require()
     from moltfleet.operations.report import gather
 
-    text = _render(invocation, gather(invocation.fleet), chosen)
+    text = _render(invocation, gather(invocation.fleet, forecasts=forecasts), chosen)
     if output is None:
         click.echo(text, nl=False)
     else:

@@ -10,6 +10,9 @@ from moltfleet.model.names import printable
 from moltfleet.model.report import Finding
 from moltfleet.model.size import Size
 
+# One page a person reads; all rows are in the JSON document.
+MOST_ROWS = 40
+
 
 class Tone(StrEnum):
     """How a cell stands out, if it does; the words in it say the same."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from moltfleet.model.capacity import Capacity
 from moltfleet.model.load import DomainUse
+from moltfleet.model.outlook import Outlook
 from moltfleet.model.report import Advice, CloneUse, Finding, GoldenUse, HeadroomRow, Report
 from moltfleet.model.size import Size
 
@@ -26,6 +27,7 @@ def report_document(report: Report) -> Document:
         "headroom": [_headroom(row) for row in report.headroom],
         "largest_mib": report.largest.mib,
         "advice": [_advice(advice) for advice in report.advice],
+        "forecasts": None if report.outlook is None else _forecasts(report.outlook),
         "pool": _pool(report),
         "goldens": [_golden(golden) for golden in report.goldens],
     }
@@ -152,6 +154,24 @@ def _advice(advice: Advice) -> Document:
         "suggested_mib": advice.suggested.mib,
         "more_now": advice.more_now,
         "more_then": advice.more_then,
+    }
+
+
+def _forecasts(outlook: Outlook) -> Document:
+    return {
+        "growing": [
+            {
+                "clone": forecast.clone,
+                "agent": forecast.agent or None,
+                "verdict": forecast.verdict.value,
+                "used_mib": forecast.used.mib,
+                "total_mib": forecast.total.mib,
+                "seconds": forecast.seconds,
+            }
+            for forecast in outlook.forecasts
+        ],
+        "steady": list(outlook.steady),
+        "silent": list(outlook.silent),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from moltfleet.cli.report.content import (
+    MOST_ROWS,
     Cell,
     Phrase,
     Section,
@@ -19,9 +20,6 @@ from moltfleet.model.domain import DomainState
 from moltfleet.model.load import DomainUse
 from moltfleet.model.report import CloneUse, GenerationUse, GoldenUse, Report, total
 from moltfleet.model.size import Size
-
-# One page a person reads; all of them are in the JSON document.
-MOST_ROWS = 40
 
 
 def clones(report: Report) -> Section | None:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from moltfleet.cli.report.content import Cell, Phrase, Section, Table, Tone, amount, count, name, phrase, plain
+from moltfleet.cli.report.content import (
+    MOST_ROWS,
+    Cell,
+    Phrase,
+    Section,
+    Table,
+    Tone,
+    amount,
+    count,
+    name,
+    phrase,
+    plain,
+)
 from moltfleet.model.capacity import Capacity, vcpu_ratio
+from moltfleet.model.figures import duration
 from moltfleet.model.load import HostLoad
+from moltfleet.model.outlook import Forecast
 from moltfleet.model.report import Advice, HeadroomRow, MemoryBalance, Report
 from moltfleet.model.size import Size
 
@@ -102,6 +116,35 @@ def _advise(advice: Advice) -> Phrase:
         name(advice.golden),
         f" with {advice.memory} {take} {advice.highest} now: {advice.suggested} {would} {advice.more_then} more of that"
         f" size run, instead of {advice.more_now or 'none'} of {advice.memory}.",
+    )
+
+
+def forecasts(report: Report) -> Section | None:
+    """Clones whose memory grows, the soonest end first; nothing when nobody was asked, or runs."""
+    outlook = report.outlook
+    if outlook is None or not (outlook.forecasts or outlook.steady or outlook.silent):
+        return None
+    steady, silent = len(outlook.steady), len(outlook.silent)
+    does_not = f"{count(steady, 'clone does', 'clones do')} not grow"
+    told = f"{count(silent, 'clone tells', 'clones tell')} no forecast."
+    lead = phrase(f"By what their guests have seen of themselves: {does_not}, and {told}")
+    table = Table(
+        caption="Memory that grows",
+        headers=("Clone", "What", "Verdict", "In use", "Of", "Used up in"),
+        rows=tuple(_forecast(forecast) for forecast in outlook.forecasts[:MOST_ROWS]),
+        numeric=frozenset({3, 4, 5}),
+    )
+    return Section(key="forecasts", title="Forecasts", lead=(lead,), table=table if table.rows else None)
+
+
+def _forecast(forecast: Forecast) -> tuple[Cell, ...]:
+    return (
+        name(forecast.clone),
+        name(forecast.agent) if forecast.agent else plain("the guest"),
+        plain(forecast.verdict.value, Tone.BAD if forecast.verdict.is_alarm else Tone.PLAIN),
+        amount(forecast.used),
+        amount(forecast.total),
+        plain("–" if forecast.seconds is None else duration(forecast.seconds)),
     )
 
 

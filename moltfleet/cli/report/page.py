@@ -14,6 +14,7 @@ def build(report: Report) -> Page:
         memory.balance(report),
         memory.headroom(report),
         memory.advice(report),
+        memory.forecasts(report),
         fleet.clones(report),
         fleet.pool(report),
         fleet.goldens(report),

@@ -12,7 +12,7 @@ import pytest
 
 from fakes import a_world
 from fakes.health import a_leaking_health
-from fakes.report import a_report
+from fakes.report import OUTLOOK, a_report
 from moltfleet.cli import documents, tables
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.plan_document import plan_document
@@ -250,7 +250,7 @@ ROOM = RoomPlan(
 
 EMITTED: tuple[documents.Document, ...] = (
     plan_document(PLAN),
-    report_document(a_report()),
+    report_document(a_report(outlook=OUTLOOK)),
     documents.clones_document(CLONES),
     documents.status_document(CLONES),
     *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("create", "start", "stop", "restart")),

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from fakes.report import CLONES, GIB, HOST, LOAD, OTHERS, a_clone, a_report, with_load
+from fakes.report import CLONES, GIB, HOST, LOAD, OTHERS, OUTLOOK, a_clone, a_report, with_load
 from moltfleet.model.domain import DomainState, VirtType
+from moltfleet.model.findings import find_all
 from moltfleet.model.load import DomainUse
 from moltfleet.model.report import Finding, Level, Report
 
@@ -148,3 +149,14 @@ def test_domains_that_libvirt_tells_nothing_about_are_named() -> None:
 def test_the_samples_are_not_calm() -> None:
     assert a_report(clones=CLONES, others=OTHERS).findings
     assert LOAD.oom_kills == 0
+
+
+def test_what_grows_is_told_with_its_urgency_and_a_clone_once() -> None:
+    both = (*OUTLOOK.forecasts, replace(OUTLOOK.forecasts[1], clone="base-2"))
+    report = calm()
+    grown = find_all(replace(report, outlook=replace(OUTLOOK, forecasts=both)), growth=GIB(1))
+    assert [(finding.level, finding.text, finding.names) for finding in grown] == [
+        (Level.CRITICAL, "Memory of clones is about to be used up", ("base-2",)),
+        (Level.NOTE, "Memory of clones grows", ("base-1",)),
+        (Level.NOTE, "Clones tell no forecast", ("<b>base-4",)),
+    ]

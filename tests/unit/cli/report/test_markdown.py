@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from fakes.report import GIB, HOSTILE, OTHERS, a_clone, a_report
+from fakes.report import GIB, HOSTILE, OTHERS, OUTLOOK, a_clone, a_report
 from moltfleet.cli.report import markdown, page
+from moltfleet.model.outlook import Outlook
 from moltfleet.model.report import Report
 
 # A renderer that takes raw HTML, links and tables, as most do.
@@ -31,6 +32,18 @@ def tokens(text: str) -> list[Token]:
 
 def test_the_page_reads_as_it_was_agreed(golden: Callable[[str, str], None]) -> None:
     golden("report/page.md", rendered(a_report()))
+
+
+def test_forecasts_stand_between_advice_and_clones(golden: Callable[[str, str], None]) -> None:
+    text = rendered(a_report(outlook=OUTLOOK))
+    section = text.partition("## Forecasts\n")[2].partition("\n## ")[0]
+    golden("report/forecasts.md", section)
+    assert text.index("## Right size") < text.index("## Forecasts") < text.index("## Clones")
+
+
+def test_without_an_outlook_there_are_no_forecasts() -> None:
+    assert "Forecasts" not in rendered(a_report())
+    assert "Forecasts" not in rendered(a_report(outlook=Outlook()))
 
 
 def test_an_empty_host_has_a_short_page(golden: Callable[[str, str], None]) -> None:
