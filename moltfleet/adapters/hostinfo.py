@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import socket
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -65,6 +67,37 @@ def oom_kills(proc: Path = _PROC) -> int | None:
         return None
     found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
     return int(found[1]) if found else None
+
+
+def emulator_peaks(proc: Path = _PROC) -> dict[str, Size]:
+    """Return the most memory that each QEMU of this machine has ever taken (VmHWM), by the name of its domain.
+
+    A name that domains of several libvirts bear is left out, and so is what may not be read.
+    """
+    found: dict[str, list[Size]] = {}
+    for directory in proc.iterdir():
+        if directory.name.isdigit():
+            with contextlib.suppress(OSError):
+                name, peak = _emulated_domain(directory), _peak(directory)
+                if name is not None and peak is not None:
+                    found.setdefault(name, []).append(peak)
+    return {name: peaks[0] for name, peaks in found.items() if len(peaks) == 1}
+
+
+def _emulated_domain(directory: Path) -> str | None:
+    """Return the domain that a process emulates: libvirt passes `-name guest=NAME,…`, a comma in it doubled."""
+    if not (directory / "comm").read_text("utf-8", "replace").startswith("qemu-"):
+        return None
+    words = (directory / "cmdline").read_text("utf-8", "replace").split("\0")
+    values = (re.match(r"guest=((?:[^,]|,,)*)", after) for word, after in pairwise(words) if word == "-name")
+    found = next(filter(None, values), None)
+    return found[1].replace(",,", ",") if found else None
+
+
+def _peak(directory: Path) -> Size | None:
+    status = (directory / "status").read_text("utf-8", "replace")
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return Size(int(found[1]) * 1024) if found else None
 
 
 def uptime_s(proc: Path = _PROC) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import platformdirs
@@ -10,6 +11,7 @@ import platformdirs
 from moltfleet.adapters import hostinfo
 from moltfleet.adapters.oomkills import OomHistory
 from moltfleet.model.load import HostLoad
+from moltfleet.model.size import Size
 
 
 class LocalMeter:
@@ -34,6 +36,10 @@ class LocalMeter:
             oom_kills=kills,
             oom_origin=kills_origin,
         )
+
+    def peaks(self) -> Mapping[str, Size]:
+        """See the port: the kernel keeps it for every process."""
+        return hostinfo.emulator_peaks(self._proc)
 
     def remember(self) -> None:
         """See the port; a state directory that cannot be written leaves the kills unmeasured, and nothing else."""

@@ -198,6 +198,9 @@ class Meter(Protocol):
     def remember(self) -> None:
         """Keep what later readings are compared with; for commands that change things anyway."""
 
+    def peaks(self) -> Mapping[str, Size]:
+        """The most that each active domain's QEMU has taken since it was started, by name, where that can be seen."""
+
 
 class Networks(Protocol):
     """Where clones are attached."""

@@ -58,7 +58,8 @@ class CloneUse:
     """A clone with what it was promised and what it takes.
 
     ``promised`` is its memory with QEMU's own, zero while it is off; ``resident`` is QEMU's RSS, None when libvirt does
-    not tell it. ``disk_capacity`` is the disk that its guest sees.
+    not tell it; ``peak`` its most since QEMU was started, None when that cannot be seen. ``disk_capacity`` is the disk
+    that its guest sees.
     """
 
     view: CloneView
@@ -66,6 +67,7 @@ class CloneUse:
     resident: Size | None
     disk: DiskUse
     disk_capacity: Size
+    peak: Size | None = None
 
     @property
     def is_active(self) -> bool:
@@ -128,7 +130,8 @@ class HeadroomRow:
 class Advice:
     """Clones of one golden and size that take less than they were promised.
 
-    ``highest`` is the most that any of them takes; ``basis`` says what that is known from: "now" is one look. With
+    ``highest`` is the most that any of them takes; ``basis`` says what that is known from: "now" is one look, "since
+    start" the most that any of them has ever taken since its QEMU was started. With
     ``suggested`` memory each, ``more_then`` more of that size would fit, instead of ``more_now`` of the present one.
     """
 

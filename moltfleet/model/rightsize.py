@@ -11,6 +11,7 @@ from moltfleet.model.load import Candidate, DomainUse, Situation
 from moltfleet.model.report import Advice, CloneUse
 from moltfleet.model.size import Size
 
+NOW, SINCE_START = "now", "since start"
 # Room for a task that is larger than those seen.
 _MARGIN = 1.5
 # An agent with its tools, a browser and a build takes about 3 GiB when it is at work.
@@ -33,7 +34,8 @@ def advise(situation: Situation, clones: Iterable[CloneUse], candidate: Candidat
 
 def _advice(situation: Situation, group: list[CloneUse], candidate: Candidate) -> Advice | None:
     view = group[0].view
-    highest = max(clone.resident for clone in group if clone.resident is not None)
+    peaks = [clone.peak for clone in group if clone.peak is not None]
+    highest = max((*peaks, *(clone.resident for clone in group if clone.resident is not None)))
     suggested = suggest(highest)
     present = replace(candidate, name="", memory=view.memory, vcpus=view.vcpus)
     smaller = _with_memory(situation, {clone.view.name for clone in group}, suggested)
@@ -45,7 +47,7 @@ def _advice(situation: Situation, group: list[CloneUse], candidate: Candidate) -
         memory=view.memory,
         clones=tuple(clone.view.name for clone in group),
         highest=highest,
-        basis="now",
+        basis=SINCE_START if len(peaks) == len(group) else NOW,
         suggested=suggested,
         more_now=more_now,
         more_then=more_then,

@@ -30,7 +30,7 @@ def gather(fleet: Fleet, *, forecasts: bool = False) -> Report:
     situation = measuring.measure(fleet, reservations=fleet.reservations.current())
     domains = fleet.hypervisor.domains()
     volumes = {} if situation.pool_free is None else {volume.name: volume for volume in fleet.storage.volumes()}
-    clones = _clones(view_clones(fleet, domains, volumes.values()), domains, situation, volumes)
+    clones = _clones(fleet, view_clones(fleet, domains, volumes.values()), domains, situation, volumes)
     names = {clone.view.name for clone in clones}
     candidate = _default_clone(fleet)
     report = Report(
@@ -61,11 +61,12 @@ def _default_clone(fleet: Fleet) -> Candidate:
 
 
 def _clones(
-    views: Sequence[CloneView], domains: Sequence[Domain], situation: Situation, volumes: Volumes
+    fleet: Fleet, views: Sequence[CloneView], domains: Sequence[Domain], situation: Situation, volumes: Volumes
 ) -> tuple[CloneUse, ...]:
     records = {domain.name: domain.record for domain in domains}
-    active = {use.name: use for use in situation.domains}
-    return tuple(_clone(view, records[view.name], active.get(view.name), volumes) for view in views)
+    active, peaks = {use.name: use for use in situation.domains}, fleet.meter.peaks()
+    found = (_clone(view, records[view.name], active.get(view.name), volumes) for view in views)
+    return tuple(replace(clone, peak=peaks.get(clone.view.name)) if clone.is_active else clone for clone in found)
 
 
 def _clone(view: CloneView, record: object, use: DomainUse | None, volumes: Volumes) -> CloneUse:

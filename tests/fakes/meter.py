@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from moltfleet.model.load import HostLoad
@@ -28,9 +29,13 @@ class FakeMeter:
 
     load: HostLoad = field(default_factory=a_calm_host)
     remembered: int = 0
+    highest: dict[str, Size] = field(default_factory=dict)
 
     def measure(self) -> HostLoad:
         return self.load
+
+    def peaks(self) -> Mapping[str, Size]:
+        return self.highest
 
     def remember(self) -> None:
         self.remembered += 1

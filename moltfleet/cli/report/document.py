@@ -103,6 +103,7 @@ def _clone(clone: CloneUse) -> Document:
         "memory_mib": view.memory.mib,
         "promised_mib": clone.promised.mib,
         "resident_mib": _mib(clone.resident),
+        "peak_mib": _mib(clone.peak),
         "disk": {
             "capacity_bytes": clone.disk_capacity.bytes,
             "clean_bytes": disk.clean.bytes,

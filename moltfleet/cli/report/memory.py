@@ -20,6 +20,7 @@ from moltfleet.model.figures import duration
 from moltfleet.model.load import HostLoad
 from moltfleet.model.outlook import Forecast
 from moltfleet.model.report import Advice, HeadroomRow, MemoryBalance, Report
+from moltfleet.model.rightsize import NOW, SINCE_START
 from moltfleet.model.size import Size
 
 
@@ -104,17 +105,21 @@ def advice(report: Report) -> Section | None:
     if not report.advice:
         return None
     lead = [_advise(advice) for advice in report.advice]
-    lead.append(phrase("This is one look at this moment, and no peak: look again while they are at work."))
+    if any(advice.basis == NOW for advice in report.advice):
+        lead.append(phrase("“Now” is one look at this moment, and no peak: look again while they are at work."))
     return Section(key="advice", title="Right size", lead=tuple(lead))
 
 
 def _advise(advice: Advice) -> Phrase:
     number = len(advice.clones)
     take, would = ("takes", "would let") if number == 1 else ("take at most", "each would let")
+    taken = f"{take} {advice.highest} now"
+    if advice.basis == SINCE_START:
+        taken = f"never passed {advice.highest} since {'it was' if number == 1 else 'they were'} last started"
     return phrase(
         f"{count(number, 'clone')} of ",
         name(advice.golden),
-        f" with {advice.memory} {take} {advice.highest} now: {advice.suggested} {would} {advice.more_then} more of that"
+        f" with {advice.memory} {taken}: {advice.suggested} {would} {advice.more_then} more of that"
         f" size run, instead of {advice.more_now or 'none'} of {advice.memory}.",
     )
 

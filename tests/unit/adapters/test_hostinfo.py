@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from moltfleet.adapters import hostinfo
+from moltfleet.model.size import Size
 
 
 def test_memory_is_what_the_kernel_says():
@@ -56,3 +57,34 @@ def test_free_space_is_what_others_than_root_may_use(tmp_path):
     found = hostinfo.free_space(str(tmp_path))
     assert found is not None and found.bytes == pytest.approx(measured.f_bavail * measured.f_frsize, rel=0.01)
     assert hostinfo.free_space(str(tmp_path / "missing")) is None
+
+
+def emulator(proc: Path, pid: int, name: str, *, comm: str = "qemu-system-x86", peak_kib: int = 2048) -> None:
+    directory = proc / str(pid)
+    directory.mkdir()
+    (directory / "comm").write_text(f"{comm}\n")
+    (directory / "cmdline").write_text(f"/usr/bin/{comm}\0-name\0guest={name},debug-threads=on\0-S\0")
+    (directory / "status").write_text(f"Name:\t{comm}\nVmPeak:\t99999 kB\nVmHWM:\t   {peak_kib} kB\nVmRSS:\t 1 kB\n")
+
+
+def test_the_peak_of_each_emulator_is_known_by_its_domain(tmp_path):
+    (tmp_path / "self").mkdir()
+    emulator(tmp_path, 1, "crab-1", peak_kib=4096)
+    emulator(tmp_path, 2, "odd,,name")
+    emulator(tmp_path, 3, "other", comm="bash")
+    assert hostinfo.emulator_peaks(tmp_path) == {"crab-1": Size.of_mib(4), "odd,name": Size.of_mib(2)}
+
+
+def test_a_name_of_two_emulators_says_nothing_about_either(tmp_path):
+    emulator(tmp_path, 1, "crab-1", peak_kib=4096)
+    emulator(tmp_path, 2, "crab-1")
+    assert hostinfo.emulator_peaks(tmp_path) == {}
+
+
+def test_a_process_that_ends_meanwhile_or_has_no_memory_is_left_out(tmp_path):
+    emulator(tmp_path, 1, "crab-1")
+    (tmp_path / "1/status").unlink()
+    emulator(tmp_path, 2, "crab-2")
+    (tmp_path / "2/status").write_text("Name:\tqemu-system-x86\nState:\tZ (zombie)\n")
+    (tmp_path / "3").mkdir()
+    assert hostinfo.emulator_peaks(tmp_path) == {}

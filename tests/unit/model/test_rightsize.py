@@ -45,6 +45,18 @@ def test_clones_of_one_golden_and_size_are_advised_together_by_the_largest_of_th
     assert (advice.memory, advice.basis) == (GIB(16), "now")
 
 
+def test_the_peak_counts_where_it_is_known_of_all_of_them() -> None:
+    peaks = (replace(a_clone("a", taken=GIB(1)), peak=GIB(3.1)), replace(a_clone("b", taken=GIB(1.2)), peak=GIB(2)))
+    (advice,) = advise(*peaks)
+    assert (advice.highest, advice.suggested, advice.basis) == (GIB(3.1), GIB(6), "since start")
+    (advice,) = advise(peaks[0], a_clone("b", taken=GIB(1.2)))
+    assert (advice.highest, advice.basis) == (GIB(3.1), "now")
+
+
+def test_a_clone_that_was_large_once_is_not_made_smaller() -> None:
+    assert advise(replace(a_clone("a", taken=GIB(1)), peak=GIB(11))) == ()
+
+
 def test_the_gain_is_what_admission_would_grant_before_and_after() -> None:
     clones = (a_clone("a", taken=GIB(3)), a_clone("b", taken=GIB(3)))
     (advice,) = advise(*clones)

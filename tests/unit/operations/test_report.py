@@ -76,8 +76,12 @@ def test_a_clone_is_told_with_what_it_was_promised_and_takes(clone: World) -> No
     clone.hypervisor.resident["crab-1"] = GIB(1.5)
     use = clone_of(gather(clone.fleet))
     assert (use.promised, use.resident) == (GIB(2.25), GIB(1.5))
+    assert use.peak is None
+    clone.meter.highest["crab-1"] = GIB(2)
+    assert clone_of(gather(clone.fleet)).peak == GIB(2)
     stop.stop(clone.fleet, ["crab-1"], StopRequest())
     use = clone_of(gather(clone.fleet))
+    assert use.peak is None
     assert (use.promised, use.resident, use.view.state) == (Size(0), None, DomainState.SHUT_OFF)
 
 

@@ -41,6 +41,13 @@ def test_forecasts_stand_between_advice_and_clones(golden: Callable[[str, str], 
     assert text.index("## Right size") < text.index("## Forecasts") < text.index("## Clones")
 
 
+def test_advice_by_peaks_says_since_when() -> None:
+    clones = tuple(replace(a_clone(name, taken=GIB(1)), peak=GIB(3.1)) for name in ("a", "b"))
+    text = rendered(a_report(clones=clones, others=()))
+    assert "with 16 GiB never passed 3.1 GiB since they were last started: 6 GiB each would let " in text
+    assert "one look" not in text
+
+
 def test_without_an_outlook_there_are_no_forecasts() -> None:
     assert "Forecasts" not in rendered(a_report())
     assert "Forecasts" not in rendered(a_report(outlook=Outlook()))
