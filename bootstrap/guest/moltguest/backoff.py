@@ -37,6 +37,7 @@ class Backoff:
     def __init__(self, root: str, boot: str) -> None:
         self._path, self._boot = root.rstrip("/") + "/" + PATH, boot
         self.problem = ""
+        self._stamp = self._stamped()
         self._counts = self._load()
 
     def wait_s(self, key: str, now: float) -> float | None:
@@ -67,9 +68,11 @@ class Backoff:
 
     def disabled(self, now: float) -> list[str]:
         """Return whom nobody starts again."""
+        self._refresh()
         return sorted(key for key in self._counts if self.wait_s(key, now) is None)
 
     def _current(self, key: str, now: float) -> Count | None:
+        self._refresh()
         count = self._counts.get(key)
         if count is None or count.boot != self._boot:
             return None
@@ -77,6 +80,20 @@ class Backoff:
         if count.kills <= len(WAITS_S) and not 0 <= now - count.last < HEALTHY_S:
             return None
         return count
+
+    def _refresh(self) -> None:
+        """Take up what somebody else has written since: a reset is another process's."""
+        stamp = self._stamped()
+        if stamp is not None and stamp != self._stamp:
+            self._stamp, self._counts = stamp, self._load()
+
+    def _stamped(self) -> tuple[int, int] | None:
+        """Return what tells one version of the file from the next, None when there is none."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def _load(self) -> dict[str, Count]:
         try:
@@ -102,7 +119,7 @@ class Backoff:
         except OSError as error:
             self.problem = f"{self._path}: {error.strerror}; the count is not kept"
         else:
-            self.problem = ""
+            self.problem, self._stamp = "", self._stamped()
 
 
 def boot_id(root: str = "/") -> str:

@@ -64,6 +64,16 @@ def test_a_reset_and_a_boot_allow_it_again(tmp_path: Path) -> None:
     assert backoff.wait_s(KEY, now) == 0.0
 
 
+def test_a_reset_counts_for_the_watchdog_that_runs(tmp_path: Path) -> None:
+    watchdog = Backoff(str(tmp_path), boot_id(str(tmp_path)))
+    now = ended(watchdog, 4)
+
+    assert main(["--reset", "--root", str(tmp_path)]) == 0
+
+    assert watchdog.disabled(now) == []
+    assert watchdog.add(KEY, now + 1) == 3.0
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"counts": {"a": 1}}', '{"counts": {"a": {"kills": "x"}}}', "\xff"]
 )
