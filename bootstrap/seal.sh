@@ -133,6 +133,7 @@ people() {
 
 # Identities and histories of services.
 services() {
+    empty "$root/var/lib/moltfleet/watchdog" || return 1
     rm -f "$root/var/lib/fail2ban/fail2ban.sqlite3" "$root/var/lib/docker/engine-id" "$root/etc/docker/key.json" \
         "$root"/var/lib/systemd/timers/stamp-*
 }

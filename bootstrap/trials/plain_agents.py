@@ -21,19 +21,30 @@ def agents() -> int:
     names = settings.read()[0].agents
     if not is_contained():
         return passed("nothing: this guest is too small for limits", "the watchdog alone guards it")
-    path = path_of_login()
     wrong, installed, started = [], [], []
     with tempfile.TemporaryDirectory(prefix=f"{NAME}.") as directory:
         for name in names:
-            real = find_real(name, path)
-            (installed if real else started).append(name)
-            found = where_real(name, real, path, directory) if real else where_stand_in(name, path, directory)
-            if "/agents.slice/" not in found:
-                wrong.append(f"{name}: {found}")
+            is_real = any(find_real(name, path) for path in paths())
+            (installed if is_real else started).append(name)
+            wrong += [f"{name}: {found}" for found in where(name, directory) if "/agents.slice/" not in found]
     parts = [f"{', '.join(installed)} as installed"] if installed else []
     parts += [f"stand-ins named {', '.join(started)}"] if started else []
     tried = "the plain command: " + "; ".join(parts)
     return answer(tried, "; ".join(wrong) or f"each ran in a scope below agents.slice: {len(names)}", passed=not wrong)
+
+
+def paths() -> set[str]:
+    """Return the PATHs that people have here: of a login, and of a command over SSH."""
+    return {path_of_login(), os.environ.get("PATH", "")}
+
+
+def where(name: str, directory: str) -> list[str]:
+    """Return the groups that an agent runs in when it is started by its name."""
+    found = []
+    for path in paths():
+        real = find_real(name, path)
+        found.append(where_real(name, real, path, directory) if real else where_stand_in(name, path, directory))
+    return found
 
 
 def find_real(name: str, path: str) -> "str | None":

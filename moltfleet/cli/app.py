@@ -16,7 +16,7 @@ from moltfleet.cli.invocation import Invocation
 
 # Sections as `moltfleet --help` shows them; each command with the module that has it under the same name.
 SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "Capacity": {"plan": "plan", "report": "report.command", "make-room": "make_room"},
+    "Capacity": {"plan": "plan", "report": "report.command", "make-room": "make_room", "density": "density"},
     "Goldens": {"golden": "golden"},
     "Clones": {
         "create": "create",

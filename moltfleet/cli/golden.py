@@ -84,6 +84,11 @@ def _check_digest(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option(
     "--require-service", "required_services", metavar="NAME", multiple=True, help="Service that must run at the end."
 )
+@click.option(
+    "--tools/--no-tools",
+    default=None,
+    help="Put the guest tools in (docs/tools.md).  [default: yes, but not with profile none]",
+)
 @admission_options
 @pass_invocation
 def build_command(

@@ -144,6 +144,7 @@ def manifest_text(manifest: Mapping[str, object]) -> str:
         ("image", f"{manifest.get('source_digest')} (verified by {manifest.get('source_verified_by')})"),
         ("cloud-init", manifest.get("cloud_init")),
         ("kernel", manifest.get("kernel")),
+        ("guest tools", manifest.get("guest_tools") or "none"),
         ("idle memory", Size(_whole(manifest.get("idle_memory_bytes")))),
         ("packages", len(packages) if isinstance(packages, list | dict) else 0),
     )

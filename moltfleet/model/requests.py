@@ -46,6 +46,7 @@ class BuildRequest:
     """A golden to build. ``image`` is a catalogue name, URL, local path or ``volume:NAME``.
 
     ``user_data``, ``scripts``, ``packages`` and the requirements come on top of the profile's, in the given order.
+    ``tools`` None puts the guest tools in unless the profile is "none" or the guest cannot have them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class BuildRequest:
     user: str | None = None
     required_commands: tuple[str, ...] = ()
     required_services: tuple[str, ...] = ()
+    tools: bool | None = None
     admission: AdmissionRequest = AdmissionRequest()
 
 

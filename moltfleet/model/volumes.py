@@ -87,6 +87,11 @@ def probe_domain(golden: str, number: int) -> str:
     return f"{golden}.probe-{number}"
 
 
+def density_domain(golden: str) -> str:
+    """Name the scratch clone in which it is tried how many agents fit."""
+    return f"{golden}.density"
+
+
 def image_volume(digest: str) -> str:
     """Name the uploaded base image with this SHA-256."""
     return f"image.{digest[:16]}.qcow2"

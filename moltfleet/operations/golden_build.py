@@ -34,6 +34,7 @@ from moltfleet.operations import (
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.listing import view_golden
+from moltfleet.operations.provisioning import wants_tools
 
 # A build needs no more memory than this, and boots faster on two processors, whatever its clones will have.
 _BUILD_MEMORY = Size.of_gib(4)
@@ -66,6 +67,11 @@ class BuildPlan:
         return min(max(self.vcpus, _BUILD_VCPUS), max(1, cpus))
 
     @property
+    def wants_tools(self) -> bool:
+        """Whether the guest tools go in, if the guest can have them."""
+        return wants_tools(self.request, self.profile)
+
+    @property
     def documents(self) -> tuple[CloudConfig, ...]:
         """All cloud-config documents, the user's last, so that they win."""
         return (*self.profile.fragments, *self.request.user_data)
@@ -76,7 +82,8 @@ class BuildPlan:
         return (
             f"{request.name}: generation {self.generation} from {request.image}",
             f"profile {self.profile.name}, {len(self.documents)} cloud-config document(s), user {self.user}",
-            f"{len(request.packages)} extra package(s), {len(request.scripts)} script(s)",
+            f"{len(request.packages)} extra package(s), {len(request.scripts)} script(s), "
+            + ("with the guest tools" if self.wants_tools else "without the guest tools"),
             f"clones get {self.memory} memory, {self.vcpus} vCPUs, {self.disk} disk",
         )
 

@@ -50,6 +50,7 @@ def manifest(request: BuildRequest, base: BaseImage, facts: BuildFacts) -> dict[
         "cloud_init": facts.cloud_init,
         "kernel": facts.kernel,
         "idle_memory_bytes": facts.idle_kib * 1024,
+        "guest_tools": facts.tools or None,
         "packages": facts.packages,
         "npm_packages": facts.npm_packages,
     }

@@ -12,29 +12,42 @@ from moltfleet import __version__
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import GuestFailed, GuestUnreachable
+from moltfleet.model.guesttools import Lack
 from moltfleet.model.identity import IdentityFacts, parse_facts
 from moltfleet.model.names import printable, printable_lines
 from moltfleet.model.ports import GuestSession
 from moltfleet.model.recipe import Profile, Script
 from moltfleet.model.records import BuildRecord
 from moltfleet.model.requests import BuildRequest
-from moltfleet.operations import stages
+from moltfleet.operations import stages, tools_archive, tools_session
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.power import power_off
 from moltfleet.operations.ready import Guest, ready
 from moltfleet.operations.stages import Stage
+from moltfleet.operations.tools import bring_up_to_date
 
 # Memory right after a boot is not the idle figure.
 _SETTLE_S = 2
 _LIBRARY = "/usr/local/lib/moltfleet"
 _LARGEST_REPORT = 1 << 20
 _EXCERPT_LINES = 20
+# The profile that leaves an image as it is.
+_BARE = "none"
+_GUEST_CONF = "/etc/moltfleet/guest.conf"
+# $1 is what the idle guest uses, in MiB. What a person has set stays.
+_KEEP_BASE = f"""\
+grep -qs '^[[:space:]]*BASE_MB[[:space:]]*=' {_GUEST_CONF} && exit 0
+mkdir -p {_GUEST_CONF.rpartition("/")[0]} && printf 'BASE_MB=%s\\n' "$1" >>{_GUEST_CONF}
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildFacts:
-    """What a finished build tells of itself. ``allocation`` is bytes, an estimate for the copy; ``idle_kib`` KiB."""
+    """What a finished build tells of itself. ``allocation`` is bytes, an estimate for the copy; ``idle_kib`` KiB.
+
+    ``tools`` is the version of the guest tools, empty when there are none.
+    """
 
     identity: IdentityFacts
     packages: dict[str, str]
@@ -43,6 +56,12 @@ class BuildFacts:
     kernel: str
     idle_kib: int
     allocation: int
+    tools: str = ""
+
+
+def wants_tools(request: BuildRequest, profile: Profile) -> bool:
+    """Whether the guest tools are to go in: as asked for, else with every profile that puts anything in."""
+    return profile.name != _BARE if request.tools is None else request.tools
 
 
 def run(fleet: Fleet, request: BuildRequest, profile: Profile, stage: Stage, build: BuildRecord) -> BuildFacts:
@@ -95,8 +114,13 @@ def _provision(
     for script in request.scripts:
         with fleet.progress.step(f"Running {script.name}", timeout_s=limit):
             _run_script(session, directory, script, limit)
+    # After the scripts: whatever they put in is covered, too.
+    tools = _put_tools(fleet, stage, session, asked=request.tools) if wants_tools(request, profile) else ""
     record(Effect.BUILD_PROVISIONED, stage.scratch)
     report = _verify(fleet, request, profile, directory, session)
+    idle_kib = value if isinstance(value := report.get("idle_kib"), int) else 0
+    if tools and idle_kib:
+        _must(session, f"sh -c {shlex.quote(_KEEP_BASE)} sh {idle_kib // 1024}", "Noting the idle memory", limit)
     identity = parse_facts(_must(session, f"sh {directory}/identity.sh", "Reading the identity", limit))
     with fleet.progress.step("Sealing"):
         # From where provisioning put it: the seal empties /tmp.
@@ -112,8 +136,9 @@ def _provision(
         npm_packages=_texts(report.get("npm_packages")),
         cloud_init=_text(report.get("cloud_init")),
         kernel=_text(report.get("kernel")),
-        idle_kib=value if isinstance(value := report.get("idle_kib"), int) else 0,
+        idle_kib=idle_kib,
         allocation=allocation,
+        tools=tools,
     )
 
 
@@ -127,6 +152,21 @@ def _put_bootstrap(fleet: Fleet, session: GuestSession) -> str:
     for name in fleet.bootstrap.names():
         session.write(f"{directory}/{name}", fleet.bootstrap.read(name), mode=0o755)
     return directory
+
+
+def _put_tools(fleet: Fleet, stage: Stage, session: GuestSession, *, asked: bool | None) -> str:
+    """Install the guest tools and return their version; a guest that cannot have them gets none, and that is said.
+
+    Raises: WrongState when they were asked for and cannot be, GuestFailed.
+    """
+    archive = tools_archive.pack(fleet)
+    found = tools_session.look(session, stage.scratch, timeout_s=timeouts(fleet).tools)
+    if found.lack in (Lack.SYSTEMD, Lack.PYTHON) and not asked:
+        fleet.progress.warn(f"Golden gets no guest tools: {found.lack}", hint="--no-tools says so beforehand.")
+        return ""
+    with fleet.progress.step("Installing the guest tools"):
+        bring_up_to_date(fleet, session, stage.scratch, archive)
+    return archive.version
 
 
 def _run_script(session: GuestSession, directory: str, script: Script, timeout_s: float) -> None:

@@ -25,6 +25,8 @@ _EXCERPT_LINES = 20
 _HOME = "/usr/local/lib/moltfleet"
 # Beside it, on the same file system; only root can make anything there.
 _INCOMING = f"{_HOME}.incoming"
+# The installer's exit status when it has put nothing there.
+_NOTHING = 3
 _LACKS = {"no-systemd": Lack.SYSTEMD, "no-python": Lack.PYTHON, "damaged": Lack.DAMAGED}
 
 _LOOK = f"""\
@@ -72,7 +74,7 @@ def look(session: GuestSession, name: str, *, timeout_s: float) -> Found:
     word = answer.text.strip()
     if answer.exit_code == 0 and word in _LACKS:
         return Found(lack=_LACKS[word])
-    if answer.exit_code == 0 and word == "none":
+    if (answer.exit_code == 0 and word == "none") or answer.exit_code == _NOTHING:
         return Found()
     return Found(read_report(name, answer))
 

@@ -95,10 +95,10 @@ class FakeProfiles:
     """The Profiles port."""
 
     def names(self) -> tuple[str, ...]:
-        return ("agent", "minimal")
+        return ("agent", "minimal", "none")
 
     def get(self, name: str) -> Profile:
         if name not in self.names():
-            raise NotFound(f"No profile is named {name!r}", hint="There are: agent, minimal.")
+            raise NotFound(f"No profile is named {name!r}", hint="There are: agent, minimal, none.")
         fragment = CloudConfig(f"{name}.yaml", "packages: [jq]\n")
         return Profile(name, (fragment,), required_commands=("jq",), required_services=("ssh",))

@@ -48,6 +48,8 @@ def answer(guest: Files, command: str, input: bytes, *, lacks: str) -> CommandRe
         looks = guest.read("looks") + "."
         guest.write("looks", looks)
         return CommandResult(0 if len(looks) > 1 else 1, b"", b"")
+    if found := re.search(r"density\.py (\d+) ", command):
+        return CommandResult(0, json.dumps(stage(int(found[1]))).encode(), b"")
     if "proofs.py " in command:
         if "leak-end" in command:
             guest.write("leaking", "")
@@ -76,3 +78,23 @@ def _install(guest: Files, command: str, input: bytes) -> CommandResult:
     guest.write("tools", found[1])
     guest.write("tools-changed", guest.read("tools-changed-again"))
     return CommandResult(0, b"installed\n", b"")
+
+
+def stage(count: int, *, gave_way: str | None = None, **changes: object) -> dict[str, object]:
+    """What a step of the density test tells; nothing gives way unless said otherwise."""
+    gib = 1 << 30
+    return {
+        "schema": "moltfleet.density-stage/1",
+        "agents": count,
+        "well": count if gave_way is None else count - 1,
+        "gave_way": gave_way,
+        "said": "" if gave_way is None else "No space left on device",
+        "heap_errors": 0,
+        "node": True,
+        "contained": True,
+        "peaks": {"memory": gib, "shm": count * gib // 16, "disk": count << 20, "processes": 100 + count},
+        "sizes": {"memory": 16 * gib, "shm": 2 * gib, "disk": 40 * gib, "processes": 32768},
+        "greeting_s": 0.05,
+        "seconds": 20.5,
+        **changes,
+    }

@@ -25,6 +25,7 @@ TRACES = (
     "var/lib/cloud/data/instance-id",
     "var/lib/fail2ban/fail2ban.sqlite3",
     "var/lib/sudo/ts/agent",
+    "var/lib/moltfleet/watchdog/kill-20261120T080000-77.jsonl",
     "var/lib/apt/lists/deb.debian.org_Packages",
     "var/cache/apt/archives/tmux.deb",
     "var/log/cloud-init.log",

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from fakes import a_world
+from fakes.guesttools import stage
 from fakes.health import a_leaking_health
 from fakes.report import OUTLOOK, a_report
 from moltfleet.cli import documents, tables
+from moltfleet.cli.density_text import density_document
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.plan_document import plan_document
 from moltfleet.cli.report.document import report_document
@@ -22,7 +24,8 @@ from moltfleet.cli.tools_document import tools_status_document, tools_verify_doc
 from moltfleet.cli.tools_text import tools_status_text, tools_verify_text
 from moltfleet.model.admission import Admission
 from moltfleet.model.containment import FileAct, HostPlan
-from moltfleet.model.domain import DomainState, Endpoint
+from moltfleet.model.density import AgentLoad, Density
+from moltfleet.model.domain import CommandResult, DomainState, Endpoint
 from moltfleet.model.errors import Busy
 from moltfleet.model.guesttools import Found, Lack, Proof, ProofResult, ToolsReport, ToolsView
 from moltfleet.model.hostcheck import Check, CheckState
@@ -32,6 +35,7 @@ from moltfleet.model.mix import parse_mix
 from moltfleet.model.records import Forced
 from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
+from moltfleet.operations.density import read_stage
 from moltfleet.operations.plan import PlanRequest, plan
 
 BUSY = Busy("Clone 'base-2' is being molted by ann", hint="--wait 60 waits for it.")
@@ -90,6 +94,7 @@ MANIFEST: dict[str, object] = {
     "cloud_init": "22.4.2",
     "kernel": "6.1.0-28-cloud-amd64",
     "idle_memory_bytes": 210 * 2**20,
+    "guest_tools": "0.1.0-aaa",
     "packages": {"NAME": "1.6-2.1"},
     "npm_packages": {"NAME": "10.9.9"},
 }
@@ -118,6 +123,11 @@ PROVEN = (
     ProofResult("base-2", error=BUSY),
     ProofResult("base-3", (Proof("sshd", "new logins", "2 login(s)", True, 2.0),)),
 )
+STAGES = tuple(
+    read_stage(count, CommandResult(0, json.dumps(stage(count, gave_way=what)).encode(), b""))
+    for count, what in ((4, None), (5, "shm"))
+)
+DENSITY = Density("base", 2, Size.of_gib(16), 4, AgentLoad(), (4, 5, 10), STAGES, "0.1.0-aaa", ("A note.",))
 COLLECTED = Collected()
 COLLECTED.write("base-1", False, b"out \xff")
 COLLECTED.write("base-1", True, b"err")
@@ -271,6 +281,7 @@ EMITTED: tuple[documents.Document, ...] = (
     *(documents.acts_document(f"moltfleet.tools-{verb}/1", ACTS) for verb in ("install", "remove")),
     tools_status_document(TOOLS),
     tools_verify_document(PROVEN),
+    density_document(DENSITY),
     documents.room_document(ROOM, ACTS),
     documents.golden_deleted_document("base"),
     documents.host_check_document(CHECKS),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from fakes import World, failed
-from moltfleet.model.errors import AlreadyExists, Busy, GuestFailed, InvalidInput, MoltfleetError, NotFound
+from moltfleet.model.errors import AlreadyExists, Busy, GuestFailed, InvalidInput, MoltfleetError, NotFound, WrongState
 from moltfleet.model.recipe import CloudConfig, Script
 from moltfleet.model.records import GoldenRecord
 from moltfleet.model.requests import BuildRequest
 from moltfleet.model.size import Size
 from moltfleet.operations import golden_build, listing
+from moltfleet.operations.tools_archive import pack
 
 
 def request(name: str = "two", **changes: object) -> BuildRequest:
@@ -56,6 +58,74 @@ def test_the_manifest_says_what_the_golden_was_made_from(world: World) -> None:
     assert manifest["schema"] == "moltfleet.manifest/1"
     assert (manifest["source"], manifest["extra_packages"], manifest["scripts"]) == ("debian-12", ["jq"], ["setup.sh"])
     assert (manifest["packages"], manifest["npm_packages"]) == ({"jq": "1.6"}, {"npm": "10.9.9"})
+
+
+def manifest(world: World) -> dict[str, object]:
+    return dict(listing.show_golden(world.fleet, "two")[1])
+
+
+def installed(world: World) -> list[str]:
+    return [name for name, command in world.hypervisor.commands if "install.py install" in command]
+
+
+def test_guest_tools_go_in_above_the_first_stage_and_stand_in_the_manifest(world: World) -> None:
+    golden_build.build(world.fleet, request())
+    version = pack(world.fleet).version
+    assert manifest(world)["guest_tools"] == version
+    assert world.storage.content("two.g1.qcow2")["tools"] == version
+    assert "tools" not in world.storage.content(stage(world))
+
+
+def test_a_build_on_a_kept_stage_gets_its_tools_too(world: World) -> None:
+    golden_build.build(world.fleet, request(tools=False))
+    assert manifest(world)["guest_tools"] is None
+    golden_build.build(world.fleet, request())
+    assert manifest(world)["guest_tools"] == pack(world.fleet).version
+    assert installed(world) == ["two.build"]
+
+
+def test_tools_come_after_the_scripts_and_before_the_seal(world: World) -> None:
+    golden_build.build(world.fleet, request(scripts=(Script("setup.sh", b"true"),)))
+    marks = ("user-script", "install.py install", "verify.py", "BASE_MB", "seal.sh")
+    order = [next((m for m in marks if m in command), None) for _, command in world.hypervisor.commands]
+    seen = [mark for mark in order if mark is not None]
+    assert sorted(set(seen), key=seen.index) == list(marks)
+
+
+def test_what_the_idle_guest_uses_is_told_to_its_limits(world: World) -> None:
+    golden_build.build(world.fleet, request())
+    (command,) = [command for _, command in world.hypervisor.commands if "BASE_MB" in command]
+    assert command.endswith(f" sh {123_456 // 1024}")
+
+
+@pytest.mark.parametrize("lack", ["no-systemd", "no-python"])
+def test_a_guest_that_cannot_have_tools_is_built_without_and_that_is_said(world: World, lack: str) -> None:
+    world.hypervisor.behave("two.build", lacks=lack)
+    golden_build.build(world.fleet, request())
+    assert manifest(world)["guest_tools"] is None
+    assert any("Golden gets no guest tools" in text for text in world.progress.texts("warn"))
+
+
+def test_tools_that_were_asked_for_and_cannot_be_fail_the_build(world: World) -> None:
+    world.hypervisor.behave("two.build", lacks="no-systemd")
+    with pytest.raises(WrongState, match="cannot have the tools: it does not run systemd"):
+        golden_build.build(world.fleet, request(tools=True))
+    assert leftovers(world) == set()
+
+
+def test_profile_none_leaves_an_image_as_it_is_unless_told_otherwise(world: World) -> None:
+    golden_build.build(world.fleet, replace(request(), profile="none"))
+    assert manifest(world)["guest_tools"] is None and installed(world) == []
+    golden_build.build(world.fleet, replace(request(tools=True), profile="none"))
+    assert installed(world) == ["two.build"]
+
+
+def test_tools_that_do_not_install_fail_the_build_with_what_the_guest_said(world: World) -> None:
+    world.hypervisor.behave("two.build", answers={"install.py install": failed("no room")})
+    with pytest.raises(GuestFailed, match=r"could not be installed in 'two\.build'") as caught:
+        golden_build.build(world.fleet, request())
+    assert caught.value.excerpt == "no room"
+    assert leftovers(world) == set()
 
 
 def test_a_second_build_is_the_next_generation_and_leaves_clones_of_the_first_alone(world: World) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -84,3 +86,13 @@ def test_tools_without_an_installer_are_none(world: World, bootstrap: Path) -> N
     (bootstrap / "guest/install.py").unlink()
     with pytest.raises(NotFound, match="Guest tools of moltfleet are not installed"):
         packed(world, bootstrap)
+
+
+@pytest.mark.allow("subprocess")
+def test_the_archive_of_the_real_tools_holds_programs_that_start(world: World, tmp_path: Path) -> None:
+    content = packed(world, Path(__file__).parents[3] / "bootstrap").content
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        tar.extractall(tmp_path)
+    assert (tmp_path / "moltguest/forecast.py").is_file() and not (tmp_path / "moltguest/forecast.py").is_symlink()
+    argv = [sys.executable, "-IS", str(tmp_path / "bin/moltfleet-limits"), "--total-mib", "8192"]
+    assert "an agent's scope" in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
