@@ -242,3 +242,56 @@ def remove(alice: User) -> Iterator[Callable[[str], str]]:
     for name in names:
         if name in known:
             alice.run("delete", name, "--yes")
+
+
+# The rest is about full guests: Debian with cloud-init and systemd, in a lab of their own whose apt has what is needed.
+FURNISHED = IMAGES / "debian-bookworm-furnished.qcow2"
+FULL_PACKAGES = """
+    nftables fail2ban unattended-upgrades tmux git curl ca-certificates python3-systemd
+    qemu-guest-agent sudo python3 tree earlyoom
+"""
+FULL_CONFIG = """\
+jobs = 1
+reserve = "1G"
+[defaults]
+memory = "768M"
+vcpus = 2
+disk = "8G"
+profile = "minimal"
+"""
+APT = """\
+#cloud-config
+apt:
+  preserve_sources_list: false
+  sources_list: |
+    {line}
+"""
+
+
+@pytest.fixture(scope="session")
+def full_lab(labs: Labs) -> Lab:
+    """A lab whose apt repository has what the profile needs."""
+    lab = labs.start("guests")
+    lab.repo("add", *FULL_PACKAGES.split())
+    return lab
+
+
+@pytest.fixture(scope="session")
+def owner(full_lab: Lab) -> User:
+    """The user who builds goldens of full guests."""
+    user = User(full_lab, "mf-alice")
+    user.configure(FULL_CONFIG)
+    return user
+
+
+@pytest.fixture(scope="session")
+def apt(owner: User) -> str:
+    """User-data that points a guest's apt at the lab."""
+    return owner.write("apt.yaml", APT.format(line=owner.lab.repo("line").strip()))
+
+
+@pytest.fixture(scope="session")
+def river(owner: User, apt: str) -> str:
+    """A golden of the full guest with the minimal profile and the guest tools."""
+    owner.run("golden", "build", "river", "--image", str(FURNISHED), "--user-data", apt)
+    return "river"
