@@ -100,6 +100,20 @@ def test_one_that_grows_on_is_killed_before_it_reaches_its_limit(tree: GuestTree
     assert scope
 
 
+def test_those_who_grow_on_without_their_agent_are_not_waited_for(tree: GuestTree, scene: Scene) -> None:
+    scope = a_leaking_scope(tree, used=1500)
+    scene.signals.reactions[100] = lambda _: tree.end(100)
+    for used in range(1500, 2000, 20):
+        tree.scope("run-claude.scope", used, most=2000)
+        scene.tick(0.1)
+        if tree.was_killed_as_a_whole(scope):
+            break
+
+    assert scene.sent == [(100, "SIGTERM")]
+    # A second to follow would end at 1960.
+    assert used <= 1860
+
+
 def test_one_that_gave_its_memory_back_is_left_alone(tree: GuestTree, scene: Scene) -> None:
     a_leaking_scope(tree)
     scene.signals.reactions[100] = lambda _: tree.scope("run-claude.scope", 200, most=2000) and None

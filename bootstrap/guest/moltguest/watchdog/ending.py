@@ -135,7 +135,7 @@ class Ending:
         if self._census.is_empty(self.group):
             return self._finish(Result.ENDED, now)
         if self._cleared is None:
-            if self._killed is None and self._ended is not None and now - self._ended < _FOLLOW_S:
+            if self._has_time_to_follow(now):
                 return None
             members = self._census.members(self.group)
             rest = [member for member in members if member.protected is None]
@@ -154,6 +154,11 @@ class Ending:
             if not self._kill_each(now):
                 return self._finish(Result.ENDED, now)
         return None
+
+    def _has_time_to_follow(self, now: float) -> bool:
+        if self._killed is not None or self._ended is None or self._is_imminent(now):
+            return False
+        return now - self._ended < _FOLLOW_S
 
     def _kill_each(self, now: float) -> bool:
         """Stop all first, so that nobody forks out of sight of a parent that is gone; then kill all.
