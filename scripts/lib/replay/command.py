@@ -17,7 +17,8 @@ from replay.scoring import Score, Summary, score, summarize
 
 TEST_SEEDS = range(101, 113)
 TRAINING_SEEDS = range(1, 7)
-MOST_FALSE_PER_100_HOURS = 4.0
+# In calm hours: those of a slow leak would make any rule look good.
+MOST_FALSE_PER_100_HOURS = 5.0
 
 RULES: Mapping[str, Rule] = {
     "forecast": rules.ours(),
@@ -39,6 +40,7 @@ CANDIDATES: Mapping[str, Thresholds] = {
     "bolder when short": _trusting((0, 4, 0.7), (75, 2.5, 0.7), (300, 6, 0.65), (450, 5, 0.6)),
     "bolder when long": _trusting((0, 3.5, 0.7), (75, 2, 0.7), (300, 6, 0.65), (450, 6, 0.6)),
     "less even": _trusting((0, 3.5, 0.7), (75, 2, 0.7), (300, 6, 0.6), (450, 5, 0.5)),
+    "bolder, but more even": _trusting((0, 4, 0.75), (75, 2.5, 0.75), (300, 6, 0.7), (450, 6, 0.65)),
     "shyer": _trusting((0, 2.5, 0.7), (75, 1.5, 0.7), (300, 4, 0.7)),
 }
 
@@ -55,12 +57,19 @@ def bench(seeds: Sequence[int] = TEST_SEEDS) -> str:
 
 def train(seeds: Sequence[int] = TRAINING_SEEDS) -> str:
     """Compare the candidates on the training traces; returns Markdown."""
-    lines = ["| candidate | lead, share of the longest | misses | false alarms in 100 h |", "|---|---|---|---|"]
+    lines = ["| candidate | lead, share of the longest | misses | false in 100 h | in 100 calm hours |"]
+    lines.append("|---|---|---|---|---|")
     for name, scores in replay(traces.TRAINING, seeds, list(CANDIDATES)).items():
-        summary = summarize(scores)
-        lines.append(f"| {name} | {share(scores):.3f} | {summary.misses} | {summary.false_per_100_hours:.1f} |")
-    lines += ["", f"Of those with at most {MOST_FALSE_PER_100_HOURS:.0f} false alarms in 100 h the longest lead wins."]
-    return "\n".join(lines)
+        one, calm = summarize(scores), calm_hours(scores)
+        false = f"{one.false_per_100_hours:.1f} | {calm.false_per_100_hours:.1f}"
+        lines.append(f"| {name} | {share(scores):.3f} | {one.misses} | {false} |")
+    most = f"at most {MOST_FALSE_PER_100_HOURS:.0f} false alarms in 100 calm hours"
+    return "\n".join([*lines, "", f"Of those with no miss and {most} the longest lead wins."])
+
+
+def calm_hours(scores: Sequence[Score]) -> Summary:
+    """Take the calm traces together: memory is never used up in them."""
+    return summarize([one for one in scores if not one.ends])
 
 
 def share(scores: Sequence[Score]) -> float:
@@ -91,13 +100,13 @@ def find(name: str) -> Rule:
 
 def overall(scores: Scores) -> Iterator[str]:
     """All traces together, a rule in each row."""
-    yield "| rule | lead, median (p10), min | longest possible | misses | false alarms in 100 h |"
-    yield "|---|---|---|---|---|"
+    yield "| rule | lead, median (p10), min | longest possible | misses | false in 100 h | in 100 calm hours |"
+    yield "|---|---|---|---|---|---|"
     for name, found in scores.items():
-        one = summarize(found)
+        one, calm = summarize(found), calm_hours(found)
         yield (
-            f"| {name} | {lead(one)} | {one.longest:.1f} ({one.longest_p10:.1f}) "
-            f"| {one.misses} of {one.traces} | {one.false_per_100_hours:.1f} |"
+            f"| {name} | {lead(one)} | {one.longest:.1f} ({one.longest_p10:.1f}) | {one.misses} of {one.traces} "
+            f"| {one.false_per_100_hours:.1f} | {calm.false_per_100_hours:.1f} |"
         )
 
 

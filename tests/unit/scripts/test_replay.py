@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
-from replay import rules, scoring, traces
+from replay import command, rules, scoring, traces
 from replay.scoring import Score, score, summarize
 from replay.traces import DAY_S, HOUR_S, LIMIT_MIB, NEVER, TELLERS, TEST, TRAINING, Trace, make
 
@@ -118,3 +118,23 @@ def test_the_two_point_rule_is_the_seeds_own() -> None:
 def test_quiet_and_grace_are_as_the_page_says() -> None:
     assert (scoring.QUIET_S, scoring.GRACE_S, scoring.PREMATURE_S) == (600.0, 300.0, 4 * HOUR_S)
     assert traces.LIMIT_MIB == 13000
+
+
+def test_the_tables_tell_each_rule_and_each_family() -> None:
+    leak, calm = Score("linear:1", 30.0, True, 3600.0, 1800.0, 0), Score("idle", 10.0, False, 0.0, None, 1)
+    missed = replace(leak, lead_s=None, false_alarms=3)
+    scores = {name: [leak if name == command.OURS else missed, calm] for name in command.RULES}
+
+    assert list(command.overall(scores))[2:4] == [
+        "| forecast | 30.0 (30.0) | 60.0 (60.0) | 0 of 1 | 2.5 | 10.0 |",
+        "| two points | 0.0 (0.0) | 60.0 (60.0) | 1 of 1 | 10.0 | 10.0 |",
+    ]
+    assert list(command.by_family(scores))[2:] == [
+        "| linear:1 | 60.0 | 30.0 (30.0) | 0.0 (0.0) | 0 | 1 | 0.0 | 10.0 |",
+        "| idle | - | - | - | - | - | 10.0 | 10.0 |",
+    ]
+
+
+def test_nothing_of_the_test_is_in_the_training() -> None:
+    assert set(command.TEST_SEEDS).isdisjoint(command.TRAINING_SEEDS)
+    assert command.CANDIDATES["frozen"] is rules.FROZEN
