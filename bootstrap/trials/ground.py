@@ -28,9 +28,14 @@ def failed(tried: str, happened: str) -> int:
     return answer(tried, happened, passed=False)
 
 
+def status_of(done: "subprocess.CompletedProcess[str]") -> int:
+    """Return an exit status as a shell shows it: 128 + n for signal n."""
+    return 128 - done.returncode if done.returncode < 0 else done.returncode
+
+
 def last_words(done: "subprocess.CompletedProcess[str]") -> str:
     """Return how a program ended, for one line."""
-    return f"{done.stderr.strip()[-200:]} (exit status {done.returncode})"
+    return f"{done.stderr.strip()[-200:]} (exit status {status_of(done)})"
 
 
 def is_contained() -> bool:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ground import NAME, answer, failed, path_of_login, run
+from ground import NAME, answer, failed, path_of_login, run, status_of
 
 RECORDINGS = Path("/var/lib/moltfleet/watchdog")
 ASIDE = Path("/run/moltfleet-proof")
@@ -69,7 +69,7 @@ def watch_leak(directory: Path, path: str) -> dict[str, object]:
     numbers = [line for line in done.stdout.splitlines() if line.isdigit()]
     reached = int(numbers[-1]) if numbers else 0
     said = "" if numbers else done.stderr.strip()[-200:]
-    return {"exit": done.returncode, "reached": reached, "seconds": seconds, "problem": said}
+    return {"exit": status_of(done), "reached": reached, "seconds": seconds, "problem": said}
 
 
 def leak_end(directory: Path) -> int:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from forecasting import forecast
-from ground import LONGEST_S, answer, failed, is_contained, last_words, passed, path_of_login, run
+from ground import LONGEST_S, answer, failed, is_contained, last_words, passed, path_of_login, run, status_of
 from leaking import keep_oldest_recording, leak_begin, leak_end
 from plain_agents import agents
 
@@ -79,7 +79,7 @@ def limit() -> int:
         wrong.append(f"it could swap {swap}")
     if reached >= 2 * LIMIT_MIB or done.returncode == 0:
         wrong.append("nothing stopped it")
-    said = f"stopped at {reached} MiB (exit status {done.returncode})"
+    said = f"stopped at {reached} MiB (exit status {status_of(done)})"
     return answer(tried, "; ".join([*wrong, said]), passed=not wrong)
 
 

@@ -15,6 +15,11 @@ from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
 
+_HAS_STOPPED = (
+    "[ -e /usr/local/lib/moltfleet/current ] && command -v systemctl >/dev/null && "
+    "! systemctl is-active --quiet moltfleet-watchdog && echo stopped"
+)
+
 
 def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | None = None) -> CloneRecord:
     """Start a clone that was never ready, and take its clean point. The caller holds its lock and keeps room for it.
@@ -30,6 +35,7 @@ def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | N
     guest = Guest(name, lambda: find_endpoint(fleet, name, clone), is_seeded=clone.phase is Phase.CREATING)
     with ready(fleet, guest, title=f"Starting {name}") as session:
         switch_off_cloud_init(fleet, name, session)
+        check_tools(fleet, name, session)
     record(Effect.CREATE_READIED, name)
     with fleet.progress.step(f"Taking the clean point of {name}"):
         clone = clean.take(fleet, name, clone, warm=clone.wants_ram)
@@ -48,6 +54,19 @@ def side_by_side(fleet: Fleet, vcpus: int) -> int:
     if not measuring.is_emulated(fleet):
         return fleet.config.jobs
     return max(1, min(fleet.config.jobs, fleet.hypervisor.host().cpus // max(1, vcpus)))
+
+
+def check_tools(fleet: Fleet, name: str, session: GuestSession) -> None:
+    """Refuse to make a clean point of a guest whose golden had the guest tools, and whose watchdog does not run.
+
+    Raises: GuestFailed.
+    """
+    answer = session.run(_HAS_STOPPED, timeout_s=timeouts(fleet).login, limit=256)
+    if answer.exit_code == 0 and answer.text.strip() == "stopped":
+        raise GuestFailed(
+            f"Guest tools of {name!r} do not work: the watchdog does not run",
+            hint="Build the golden anew; --no-tools makes one without.",
+        )
 
 
 def leave_defined(fleet: Fleet, name: str, clone: CloneRecord) -> None:

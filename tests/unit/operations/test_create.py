@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fakes import Process, World
+from fakes import Process, World, ok
 from fakes.soundness import unsound
 from moltfleet.model.domain import VirtType
 from moltfleet.model.errors import (
@@ -15,6 +15,7 @@ from moltfleet.model.errors import (
     Busy,
     DeadlinePassed,
     ExitCode,
+    GuestFailed,
     InvalidInput,
     NoCapacity,
     NotFound,
@@ -43,6 +44,15 @@ def test_a_clone_is_ready_warm_and_tells_its_address(world: World) -> None:
     record = world.record("crab-1")
     assert record.phase is Phase.READY
     assert record.clean and record.clean.ram == "crab-1.clean.1.ram"
+    assert unsound(world) == []
+
+
+def test_no_clean_point_is_made_of_a_guest_whose_watchdog_does_not_run(world: World) -> None:
+    world.hypervisor.behave("crab-1", answers={"is-active --quiet moltfleet-watchdog": ok("stopped\n")})
+    (result,) = make(world, name="crab-1")
+    assert isinstance(result.error, GuestFailed)
+    assert result.error.brief == "Guest tools of 'crab-1' do not work: the watchdog does not run"
+    assert "crab-1" not in world.hypervisor.machines
     assert unsound(world) == []
 
 
@@ -373,3 +383,10 @@ def test_a_dry_run_says_what_would_be_made(world: World) -> None:
         "with a warm clean point"
     )
     assert len(lines) == 2 and set(world.hypervisor.machines) == {"base"}
+
+
+@pytest.mark.parametrize(("emulated", "vcpus", "expected"), [(True, 8, 1), (True, 4, 2), (True, 1, 4), (False, 8, 4)])
+def test_emulated_first_boots_do_not_crowd_each_other(emulated: bool, vcpus: int, expected: int) -> None:
+    world = World(jobs=4)
+    world.hypervisor.facts = replace(world.hypervisor.facts, virt_type=VirtType.QEMU if emulated else VirtType.KVM)
+    assert first_boot.side_by_side(world.fleet, vcpus) == expected
