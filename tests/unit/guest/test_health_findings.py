@@ -239,6 +239,18 @@ def test_a_watchdog_that_does_not_watch_is_a_warning(
     assert only(report, "watchdog").text == text
 
 
+@pytest.mark.parametrize(
+    ("version", "advice"),
+    [("0.1.0\n", "sudo systemctl restart moltfleet-watchdog"), ("", "From the host: moltfleet tools install NAME")],
+)
+def test_a_watchdog_that_was_never_installed_is_not_to_be_restarted(
+    guest: HealthTree, version: str, advice: str
+) -> None:
+    (guest.tree.root / "run/moltfleet/watchdog/state.json").unlink()
+    guest.tree.write("usr/local/lib/moltfleet/version", version)
+    assert only(guest.look(), "watchdog").advice == advice
+
+
 def test_agents_without_a_limit_together_are_a_warning(guest: HealthTree) -> None:
     guest.agent()
     guest.tree.slice(used=400)

@@ -55,6 +55,7 @@ def collect(senses: Senses) -> Health:
     record = trends.record_of(now, memory.available, memory.total, everybody.agents)
     sessions = read_sessions(senses.asked, senses.time_of_day(), root=root, me=senses.user)
     facts = Facts(
+        version=_line(root, VERSION),
         limits=guest.limits,
         memory=memory,
         pressure=pressure["memory"],
@@ -72,7 +73,7 @@ def collect(senses: Senses) -> Health:
     found = findings.diagnose(facts)
     return Health(
         host=_line(root, "proc/sys/kernel/hostname"),
-        version=_line(root, VERSION),
+        version=facts.version,
         boot_id=boot_id(root),
         time=round(senses.time_of_day(), 1),
         uptime_s=round(uptime_s, 1),

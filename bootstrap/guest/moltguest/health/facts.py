@@ -22,8 +22,12 @@ from moltguest.limits import Limits
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was seen. ``pressure`` is memory's; ``v8_deaths`` are sessions in which node ended with its heap full."""
+    """What was seen. ``pressure`` is memory's; ``v8_deaths`` are sessions in which node ended with its heap full.
 
+    ``version`` is that of the guest tools, empty when they are not installed.
+    """
+
+    version: str
     limits: Limits
     memory: Memory
     pressure: Pressure | None

@@ -15,7 +15,7 @@ _INSTALL = "From the host: moltfleet tools install NAME"
 
 def guards_findings(facts: Facts) -> Iterator[Finding]:
     """Return what there is to say about watchdog and limits."""
-    yield from _watchdog(facts.watchdog)
+    yield from _watchdog(facts.watchdog, "sudo systemctl restart moltfleet-watchdog" if facts.version else _INSTALL)
     held = facts.containment
     if held.cgroup_version != 2:
         text = "Control groups are not version 2: agents are watched, but no limit holds them"
@@ -24,10 +24,10 @@ def guards_findings(facts: Facts) -> Iterator[Finding]:
         yield Finding("containment", Level.WARN, "Agents have no limit together (agents.slice)", _INSTALL)
 
 
-def _watchdog(watchdog: Watchdog) -> Iterator[Finding]:
+def _watchdog(watchdog: Watchdog, advice: str) -> Iterator[Finding]:
     if watchdog.state != "watching":
         text = f"The watchdog {_STATES.get(watchdog.state, watchdog.state)}: nobody stops an agent that leaks"
-        yield Finding("watchdog", Level.WARN, text, "sudo systemctl restart moltfleet-watchdog")
+        yield Finding("watchdog", Level.WARN, text, advice)
     for key in watchdog.disabled:
         text = f"Agent {key.rpartition('@')[0] or key} was ended too often and is not to be started again"
         yield Finding("agent-disabled", Level.WARN, text, "Once the cause is known: sudo moltfleet-watchdog --reset")
