@@ -170,7 +170,7 @@ def test_the_profile_puts_the_wrappers_first_whatever_a_home_says(shell: str, tm
     (own / "claude").write_text("#!/bin/sh\necho own\n")
     (own / "claude").chmod(0o755)
     script = text.replace("/usr/local/sbin", str(sbin)) + (
-        f'\necho "$PATH"\nPATH={own}:$PATH\nclaude -p "a b"\ncase $(type other 2>&1) in *function*) echo other ;; esac\n'
+        f'\necho "$PATH"\nPATH={own}:$PATH\nclaude -p "a b"\ncase $(type other 2>&1) in *function*) echo bad;; esac\n'
     )
     done = subprocess.run(
         [shell, "-euc", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
