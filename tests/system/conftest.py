@@ -245,6 +245,7 @@ def remove(alice: User) -> Iterator[Callable[[str], str]]:
 
 
 # The rest is about full guests: Debian with cloud-init and systemd, in a lab of their own whose apt has what is needed.
+# With most packages of the profile inside; fail2ban and what it needs are installed in the guest.
 FURNISHED = IMAGES / "debian-bookworm-furnished.qcow2"
 FULL_PACKAGES = """
     nftables fail2ban unattended-upgrades tmux git curl ca-certificates python3-systemd

@@ -7,64 +7,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import IMAGES, POOL, REPOSITORY, Lab, Labs, User
+from .conftest import FURNISHED, POOL, REPOSITORY, Lab, User
 
 pytestmark = pytest.mark.full_guest
 
-PACKAGES = """
-    nftables fail2ban unattended-upgrades tmux git curl ca-certificates python3-systemd
-    qemu-guest-agent sudo python3 tree earlyoom
-"""
-CONFIG = """\
-jobs = 1
-reserve = "1G"
-[defaults]
-memory = "768M"
-vcpus = 2
-disk = "8G"
-profile = "minimal"
-"""
-APT = """\
-#cloud-config
-apt:
-  preserve_sources_list: false
-  sources_list: |
-    {line}
-"""
-# With most packages of the profile inside; fail2ban and what it needs are installed in the guest.
-FURNISHED = str(IMAGES / "debian-bookworm-furnished.qcow2")
 NAMES = ("otter-1", "otter-2", "otter-3")
 # Facts that differ between two boots by design.
 VOLATILE = {"boot-id", "random-seed"}
 
 
 @pytest.fixture(scope="module")
-def full_lab(labs: Labs) -> Lab:
-    """A lab whose apt repository has what the profile needs."""
-    lab = labs.start("full")
-    lab.repo("add", *PACKAGES.split())
-    return lab
-
-
-@pytest.fixture(scope="module")
-def owner(full_lab: Lab) -> User:
-    """The user who builds."""
-    user = User(full_lab, "mf-alice")
-    user.configure(CONFIG)
-    return user
-
-
-@pytest.fixture(scope="module")
-def apt(owner: User) -> str:
-    """User-data that points the guest's apt at the lab."""
-    return owner.write("apt.yaml", APT.format(line=owner.lab.repo("line").strip()))
-
-
-@pytest.fixture(scope="module")
-def golden(owner: User, apt: str) -> str:
-    """A golden with the minimal profile."""
-    owner.run("golden", "build", "river", "--image", FURNISHED, "--user-data", apt)
-    return "river"
+def golden(river: str) -> str:
+    """The golden of the session: the minimal profile, with the guest tools."""
+    return river
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +44,7 @@ def test_the_manifest_says_what_the_golden_is_made_of(owner: User, golden: str) 
     document = owner.json("golden", "show", golden)
     manifest = document["manifest"]
     assert document["golden"]["generation"] == 1
-    assert manifest["source"] == FURNISHED
+    assert manifest["source"] == str(FURNISHED)
     assert {"fail2ban", "cloud-init", "openssh-server"} <= manifest["packages"].keys()
     assert manifest["cloud_init"]
     assert 50 * 2**20 < manifest["idle_memory_bytes"] < 600 * 2**20
@@ -172,7 +127,7 @@ def test_fail2ban_cannot_ban_the_host(owner: User, otters: tuple[str, ...]) -> N
 def test_a_failing_cloud_init_is_named_with_the_end_of_its_log(owner: User, apt: str) -> None:
     broken = owner.write("broken.yaml", "#cloud-config\npackages: [no-such-package-anywhere]\n")
     before = owner.lab.volumes(), owner.lab.domains()
-    arguments = ("golden", "build", "broken", "--profile", "none", "--image", FURNISHED)
+    arguments = ("golden", "build", "broken", "--profile", "none", "--image", str(FURNISHED))
     done = owner.run(*arguments, "--user-data", apt, "--user-data", broken, code=7)
     assert "cloud-init of 'broken.build' failed" in done.stderr
     assert "no-such-package-anywhere" in done.stderr
@@ -184,7 +139,7 @@ def test_a_second_generation_reuses_the_first_stage_and_leaves_clones_alone(
 ) -> None:
     script = owner.write("extra.sh", "#!/bin/sh\necho made by a script > /etc/extra\n")
     before = owner.lab.digest(f"{golden}.g1.qcow2")
-    arguments = ("golden", "build", golden, "--image", FURNISHED, "--user-data", apt, "--script", script)
+    arguments = ("golden", "build", golden, "--image", str(FURNISHED), "--user-data", apt, "--script", script)
     done = owner.run(*arguments, "--package", "tree")
     assert "first stage: " in done.stderr
     assert "Building the first stage" not in done.stderr
