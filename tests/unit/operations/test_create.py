@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -27,7 +28,7 @@ from moltfleet.model.records import GoldenRecord, Phase
 from moltfleet.model.requests import BuildRequest, CreateRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.size import Size
-from moltfleet.operations import create, create_plan, golden_build, golden_delete
+from moltfleet.operations import create, create_plan, first_boot, golden_build, golden_delete
 
 
 def make(world: World, **options: object) -> tuple[ActResult, ...]:

@@ -147,7 +147,7 @@ def test_interrupted_while_several_clones_boot_all_are_taken_away(monkeypatch: p
 
 
 def test_interrupted_while_a_golden_is_proven_nothing_of_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+    world = World(jobs=2)
     banner = world.guests.banner
     at_work = threading.Event()
 
