@@ -21,6 +21,12 @@ print(*ProfileFiles().names())
 print(len(ProfileFiles().get("agent").fragments))
 print(BootstrapFiles().read("step").splitlines()[0].decode())
 """
+TOOLS = """
+from types import SimpleNamespace
+from moltfleet.adapters.resources import BootstrapFiles
+from moltfleet.operations.tools_archive import pack
+print(pack(SimpleNamespace(bootstrap=BootstrapFiles())).version)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +63,18 @@ def test_an_installed_wheel_finds_its_own_files(wheel: Path, tmp_path: Path) -> 
     assert {"agent", "desktop", "minimal"} <= set(names.split())
     assert int(fragments) > 10
     assert first_line == "#!/bin/sh"
+
+
+def test_the_guest_tools_of_a_wheel_are_the_version_of_those_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+
+    versions = {tools_version(tmp_path / "site"), tools_version(ROOT)}
+
+    assert len(versions) == 1, versions
+
+
+def tools_version(site: Path) -> str:
+    """The version of the guest tools as a program would install them that is imported from ``site``."""
+    start = f"import sys; sys.path[:0] = [{str(site)!r}, {sysconfig.get_path('purelib')!r}]\n"
+    argv = [sys.executable, "-I", "-S", "-c", start + TOOLS]
+    return subprocess.run(argv, cwd=site, capture_output=True, text=True, check=True).stdout.strip()
