@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -21,7 +22,7 @@ class NewerUser(User):
     """A user who runs that one. ``pid_file`` is where the next command writes its process id."""
 
     site: str = ""
-    pid_file: str = "/tmp/newer.pid"
+    pid_file: str = f"/tmp/moltfleet-newer-{os.getpid()}.pid"
 
     def argv(self, *arguments: str) -> list[str]:
         """The whole command line; its process can be found, and killed, by its number."""
