@@ -65,12 +65,18 @@ class Guest:
         self.virsh("define", str(self.folder / "domain.xml"))
 
     def ssh(self, command: str) -> str:
-        """Run a command in the guest, trusting only the host key of the seed."""
+        """Run a command in the guest."""
+        return self.lab.output("ssh", *self.ssh_options(), f"agent@{ADDRESS}", command)
+
+    def ssh_options(self) -> list[str]:
+        """Options for ssh and scp, with which only the host key of the seed is trusted."""
         public = (self.folder / "host_key.pub").read_text()
         (self.folder / "known_hosts").write_text(f"{ADDRESS} {public}")
         options = ["-i", self.folder / "key", "-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}"]
         options += ["-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-q"]
-        return self.lab.output("ssh", *map(str, options), f"agent@{ADDRESS}", command)
+        # A guest that goes down in the middle is noticed.
+        options += ["-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15"]
+        return [str(option) for option in options]
 
     def wait_for_login(self, timeout_s: float) -> None:
         """Wait until a login works."""
