@@ -18,7 +18,7 @@ from moltguest.scope.message import Property
 from moltguest.watchdog.cgroups import AGENTS_SLICE
 from moltguest.watchdog.files import read, read_int
 
-# What older versions of systemd do not know of a scope; OOMPolicy came with 253, CollectMode with 236.
+# What older systemd does not know of a scope: 249 (Ubuntu 22.04) no OOMPolicy, those before 236 no CollectMode.
 OPTIONAL = ("OOMPolicy", "CollectMode", "TimeoutStopUSec", "MemorySwapMax")
 _LONGEST_S = 20.0
 _ASK_EVERY_S = 0.25
