@@ -31,6 +31,10 @@ def name_of(tree: GuestTree, executable: str | None, settings: Settings | None =
         (f"{MODULES}/@anthropic-ai/claude-code/bin/claude.exe", "claude"),
         (f"{MODULES}/@anthropic-ai/claude-code-linux-x64/claude", "claude"),
         (f"{MODULES}/@openai/codex/node_modules/@openai/codex-linux-x64/vendor/x/codex/codex", "codex"),
+        # As scripts/prove-agents has seen them.
+        (f"{MODULES}/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex", "codex"),
+        ("/home/agent/.codex/packages/app-server-daemon/releases/0.169.0-x86_64-unknown-linux-musl/bin/codex", "codex"),
+        ("/usr/bin/env", None),
         ("/opt/gemini", "gemini"),
         ("/usr/bin/node", None),
         ("/usr/bin/python3", None),

@@ -175,6 +175,33 @@ def test_one_that_turns_into_another_program_in_its_grace_is_not_killed(tree: Gu
     assert scene.sent == [(100, "SIGTERM")]
 
 
+@pytest.mark.parametrize("takes_s", [2, 5])
+def test_one_that_takes_its_time_to_end_is_waited_for(tree: GuestTree, scene: Scene, takes_s: int) -> None:
+    scope = a_leaking_scope(tree, used=1900)
+    start = tree.start - 1
+    # Its memory is being freed: it is there still, and runs no program any more.
+    scene.signals.reactions[100] = lambda _: tree.process(100, None, cgroup=scope, start=start) and None
+
+    scene.run(takes_s)
+    assert scene.log.of("outcome") == []
+    tree.end(100)
+    tree.end(101)
+    scene.run(2)
+
+    assert scene.sent == [(100, "SIGTERM")]
+    assert scene.log.of("outcome")[0].fields["result"] == "ended"
+
+
+def test_one_that_never_gets_gone_is_told(tree: GuestTree, scene: Scene) -> None:
+    scope = a_leaking_scope(tree, used=1900)
+    start = tree.start - 1
+    scene.signals.reactions[100] = lambda _: tree.process(100, None, cgroup=scope, start=start) and None
+
+    scene.run(30)
+
+    assert scene.log.of("outcome")[0].fields["result"] == "stuck"
+
+
 def test_a_child_that_holds_the_memory_goes_alone(tree: GuestTree, scene: Scene) -> None:
     scope = tree.scope("run-claude.scope", 1800, most=2000)
     tree.process(100, CLAUDE, memory=300, cgroup=scope)

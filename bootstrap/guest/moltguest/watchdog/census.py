@@ -124,3 +124,8 @@ class Census:
         if group.is_scope:
             return unit_of(self.processes.cgroup(now.process.pid)) == group.path
         return now.process.identity in group.members
+
+    def is_on_its_way_out(self, member: Member) -> bool:
+        """Whether a process has given up its memory, and with it its executable, but is not gone yet."""
+        now = self.member(member.process.pid)
+        return now is not None and now.process.identity == member.process.identity and now.executable is None

@@ -106,8 +106,7 @@ class Ending:
         if now - self._asked < self._grace and not self._is_imminent(now):
             return None
         if not self._census.is_still_in(self.group, self.victim.member):
-            # Its number is nobody else's while the handle is open: it ended, moved away, or became another program.
-            return self._finish(Result.CHANGED, now) if not self._has_just_ended() else None
+            return self._miss(now)
         used = self._census.measure_one(self.group, now)
         if self.verdict.reason is Reason.OWN and used < self.group.levels.warn:
             return self._finish(Result.RECOVERED, now)
@@ -120,6 +119,14 @@ class Ending:
             return False
         levels, used = self.group.levels, self.group.used
         return used >= levels.high or levels.max - used < self.group.growth.rate * _IMMINENT_S
+
+    def _miss(self, now: float) -> Outcome | None:
+        """Its number is nobody else's while the handle is open: it ends, moved away, or became another program."""
+        if self._has_just_ended():
+            return None
+        if not self._census.is_on_its_way_out(self.victim.member):
+            return self._finish(Result.CHANGED, now)
+        return self._finish(Result.STUCK, now) if now - self._asked >= self._grace + _GIVEN_UP_S else None
 
     def _has_just_ended(self) -> bool:
         return self._handle is not None and self._handle.has_ended()
