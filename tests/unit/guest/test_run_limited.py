@@ -132,6 +132,7 @@ def test_nothing_runs_without_its_limits_unsaid(
         raise NotContained("this user's manager: there is none")
 
     monkeypatch.setattr(program, "run", refuse)
+    monkeypatch.setattr(program.os, "getuid", lambda: 4711)
     assert program.main(["make"]) == 125
     first, second = capsys.readouterr().err.splitlines()
     assert first == "run-limited: make was not run, as it could not be contained: this user's manager: there is none"

@@ -123,7 +123,7 @@ def _perform(wanted: Wanted) -> int:
         return 130
     except NotContained as error:
         say(f"{wanted.argv[0]} was not run, as it could not be contained: {error}")
-        sys.stderr.write(f"Lingering helps where no service manager of yours runs: {_linger()}\n")
+        sys.stderr.write(_hint())
         return REFUSED
     except (OSError, ValueError) as error:
         say(str(error))
@@ -214,13 +214,17 @@ def shown(job: Job, notes: list[str], guest: Guest) -> str:
     return "\n".join([*lines, *notes]) + "\n"
 
 
-def _linger() -> str:
+def _hint() -> str:
     import pwd
 
+    uid = os.getuid()
+    if uid == 0:
+        return ""
     try:
-        return f"sudo loginctl enable-linger {pwd.getpwuid(os.getuid()).pw_name}"
+        name = pwd.getpwuid(uid).pw_name
     except KeyError:
-        return "sudo loginctl enable-linger USER"
+        name = "USER"
+    return f"Lingering helps where no service manager of yours runs: sudo loginctl enable-linger {name}\n"
 
 
 def _move(words: list[str]) -> int:
