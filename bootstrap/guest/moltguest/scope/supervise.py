@@ -21,6 +21,7 @@ from moltguest.watchdog.cgroups import Cgroups
 CHECKS_S = (0.5, 1.0, 3.0, 10.0)
 EVERY_S = 10.0
 _MOST_RETURNS = 3
+_RESTS_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,16 @@ def _accompany(child: Child, scope: Scope) -> Observed:
     child.let_go()
     guard = _Guard(child, scope)
     while not child.has_ended():
-        for fd, _ in poll.poll(guard.wait_s() * 1000):
-            if fd == reader:
-                _drain(reader)
-            elif not has_been_read(fd):
-                poll.unregister(fd)
+        woken = [fd for fd, _ in poll.poll(guard.wait_s() * 1000)]
+        if reader in woken:
+            _drain(reader)
+        if events in woken and not has_been_read(events):
+            poll.unregister(events)
         observed.look(cgroups)
         guard.look()
+        if events in woken:
+            # A scope that is slowed down has a hundred events a second.
+            time.sleep(_RESTS_S)
     observed.look(cgroups)
     signal.set_wakeup_fd(-1)
     return observed
