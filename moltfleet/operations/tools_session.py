@@ -40,7 +40,7 @@ python3 -IS -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {{ echo no-
 echo none
 """
 # $1 is the version, $2 the checksum, $3 how long to wait for another installation. Nothing counts before the archive
-# is there whole; what an interrupted one has left goes first.
+# is there whole; what an interrupted one has left goes first. The installer holds the lock, too: it may outlive this.
 _INSTALL = f"""\
 set -eu
 umask 022
@@ -56,14 +56,14 @@ printf '%s  %s\\n' "$2" {_INCOMING}/tools.tar | sha256sum --check --status - ||
     {{ echo 'the tools did not arrive whole' >&2; exit 1; }}
 mkdir {_INCOMING}/tree
 tar --extract --no-same-owner --file={_INCOMING}/tools.tar --directory={_INCOMING}/tree
-python3 {_INCOMING}/tree/install.py install --version "$1" 9>&-
+python3 {_INCOMING}/tree/install.py install --version "$1"
 """
 _REMOVE = f"""\
 set -eu
 export PYTHONDONTWRITEBYTECODE=1
 exec 9>/run/moltfleet-tools.lock
 flock -w "$1" 9 || {{ echo 'another installation of the tools is under way' >&2; exit 1; }}
-python3 {_HOME}/current/install.py remove 9>&-
+python3 {_HOME}/current/install.py remove
 rm -rf {_INCOMING}
 """
 

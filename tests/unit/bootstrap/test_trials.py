@@ -111,6 +111,57 @@ def test_a_real_agent_is_seen_where_it_runs(trial: Trial, tmp_path: Path) -> Non
     assert seen == (plain.group_of(os.getpid()) or "it was too short to be seen")
 
 
+# The limit
+
+INSIDE = "/user.slice/user-1000.slice/user@1000.service/agents.slice/python3-7.scope"
+
+
+def hog(group: str = INSIDE, most: str = str(128 << 20), *, reached: int = 110, code: int = -9) -> object:
+    lines = [json.dumps([group, most, "0"]), *map(str, range(1, reached + 1))]
+    return subprocess.CompletedProcess([], code, "\n".join(lines), "")
+
+
+@pytest.mark.parametrize(
+    ("done", "passed", "words"),
+    [
+        (hog(), True, "stopped at 110 MiB (exit status 137)"),
+        (hog(reached=0), True, "stopped at 0 MiB"),
+        (hog("/user.slice/session-3.scope"), False, "it was not in agents.slice"),
+        (hog(most="max"), False, "its MemoryMax was max"),
+        (hog(reached=256, code=0), False, "nothing stopped it"),
+        (subprocess.CompletedProcess([], 125, "", "could not be contained"), False, "it did not start: could not"),
+        ("there is no run-limited", False, "there is no run-limited"),
+    ],
+)
+def test_only_what_was_inside_and_stopped_proves_the_limit(
+    trial: Trial,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    done: object,
+    passed: bool,
+    words: str,
+) -> None:
+    proofs = trial("proofs")
+    monkeypatch.setattr(proofs, "is_contained", lambda: True)
+    monkeypatch.setattr(proofs, "run", lambda command, env: done)
+    proofs.limit()
+    answer = told(capsys)
+    assert answer["passed"] is passed and words in answer["happened"]
+
+
+def test_a_guest_too_small_for_limits_is_told_so(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proofs = trial("proofs")
+    monkeypatch.setattr(proofs, "is_contained", lambda: False)
+    proofs.limit()
+    assert told(capsys) == {
+        "passed": True,
+        "tried": "nothing: this guest is too small for limits",
+        "happened": "the watchdog alone guards it",
+    }
+
+
 # The leak
 
 
