@@ -38,6 +38,7 @@ _GUEST_CONF = "/etc/moltfleet/guest.conf"
 # $1 is what the idle guest uses, in MiB. What a person has set stays.
 _KEEP_BASE = f"""\
 grep -qs '^[[:space:]]*BASE_MB[[:space:]]*=' {_GUEST_CONF} && exit 0
+[ -z "$(tail -c 1 {_GUEST_CONF} 2>/dev/null)" ] || echo >>{_GUEST_CONF}
 mkdir -p {_GUEST_CONF.rpartition("/")[0]} && printf 'BASE_MB=%s\\n' "$1" >>{_GUEST_CONF}
 """
 

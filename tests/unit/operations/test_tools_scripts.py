@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from moltfleet.operations import tools_session
+from moltfleet.operations import provisioning, tools_session
 from moltfleet.operations.tools_archive import tar_of
 
 pytestmark = pytest.mark.allow("subprocess")
@@ -152,3 +152,22 @@ def test_a_removal_is_the_installers_own(guest: Guest) -> None:
     (current / "install.py").write_text(INSTALLER)
     assert guest.run(tools_session._REMOVE, "1")[0] == 0
     assert guest.calls == ["remove from /usr/local/lib/moltfleet/current"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "BASE_MB=210\n"),
+        ("AGENTS=claude\n", "AGENTS=claude\nBASE_MB=210\n"),
+        ("AGENTS=claude", "AGENTS=claude\nBASE_MB=210\n"),
+        (" BASE_MB = 99\n", " BASE_MB = 99\n"),
+    ],
+)
+def test_what_the_idle_guest_uses_is_noted_unless_a_person_did(guest: Guest, before: str | None, after: str) -> None:
+    conf = guest.root / "etc/moltfleet/guest.conf"
+    if before is not None:
+        conf.parent.mkdir(parents=True)
+        conf.write_text(before)
+    script = provisioning._KEEP_BASE.replace("/etc/moltfleet", str(conf.parent))
+    assert guest.run(script, "210")[0] == 0
+    assert conf.read_text() == after
