@@ -24,6 +24,7 @@ SYSTEMD = "/run/systemd/system"
 INSTALLER = """
 import os, sys, time
 root = os.environ["MADE_UP"]
+open(root + "/begun", "w").close()
 time.sleep(float(os.environ.get("TAKES_S", "0")))
 with open(root + "/calls", "a") as file:
     file.write(" ".join(sys.argv[1:]) + " from " + os.path.dirname(sys.argv[0]).removeprefix(root) + "\\n")
@@ -102,7 +103,7 @@ def test_what_an_interrupted_installation_left_goes_with_the_next(guest: Guest) 
     process.stdin.write(CONTENT)
     process.stdin.close()
     until = time.monotonic() + 30
-    while not (guest.root / "usr/local/lib/moltfleet.incoming/tree/install.py").exists():
+    while not (guest.root / "begun").exists():
         assert time.monotonic() < until
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
