@@ -103,6 +103,19 @@ def test_what_is_shared_is_told_where_the_kernel_tells_it(tree: GuestTree) -> No
     assert processes.share(30) is None
 
 
+def test_memory_is_found_behind_any_name_and_any_number_of_groups(tree: GuestTree) -> None:
+    tree.process(30)
+    # As the kernel writes it: a newline in a name is two characters.
+    groups = " ".join(map(str, range(5000)))
+    status = f"Name:\tx\\nRssAnon:\t7 kB\nUid:\t1\t2\t3\t4\nGroups:\t{groups}\nRssAnon:\t 2048 kB\nVmSwap:\t 1024 kB\n"
+    tree.write("proc/30/status", status)
+    processes = Processes(str(tree.root))
+
+    assert (processes.most(30), processes.owner(30)) == (3 << 20, 2)
+    tree.write("proc/30/status", "Name:\tkworker\n")
+    assert (processes.most(30), processes.owner(30)) == (0, -1)
+
+
 def test_a_loop_of_parents_ends() -> None:
     one, two = Process(1, 1, 2, 0, "S", "a"), Process(2, 2, 1, 0, "S", "b")
 

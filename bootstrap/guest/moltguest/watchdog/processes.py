@@ -12,6 +12,8 @@ from moltguest.watchdog.files import link, read, read_fields
 Identity = tuple[int, int]
 
 _DELETED = " (deleted)"
+# With the line before: no name of a process can stand there, as control characters are escaped in it.
+_OWN_MEMORY = (b"\nRssAnon:", b"\nRssShmem:", b"\nVmSwap:")
 # Threads of the kernel are children of this one.
 KTHREADD = 2
 
@@ -105,18 +107,16 @@ class Processes:
 
     def owner(self, pid: int) -> int:
         """Return the effective user's number, -1 when it cannot be told."""
-        for line in (read(f"{self._proc}/{pid}/status", 4096) or b"").splitlines():
-            if line.startswith(b"Uid:"):
-                return int(line.split()[2])
-        return -1
+        return number_in(read(f"{self._proc}/{pid}/status", 4096) or b"", b"\nUid:", 1, otherwise=-1)
 
     def most(self, pid: int) -> int:
         """Return the memory in bytes that ending the process could free, never too little.
 
         Pages that it shares with others count in full: see :meth:`share`.
         """
-        fields = read_fields(f"{self._proc}/{pid}/status")
-        return sum(fields.get(name, 0) for name in (b"RssAnon", b"RssShmem", b"VmSwap")) << 10
+        # Before these lines comes one with all groups of the user.
+        status = read(f"{self._proc}/{pid}/status", 1 << 16) or b""
+        return sum(number_in(status, name, 0) for name in _OWN_MEMORY) << 10
 
     def share(self, pid: int) -> int | None:
         """Return the process's proportional share in bytes; slow, as the kernel walks its page tables.
@@ -128,6 +128,19 @@ class Processes:
             return None
         parts = (b"Pss_Anon", b"Pss_Shmem") if b"Pss_Anon" in fields else (b"Pss",)
         return sum(fields.get(name, 0) for name in (*parts, b"SwapPss")) << 10
+
+
+def number_in(text: bytes, name: bytes, index: int, *, otherwise: int = 0) -> int:
+    """Return one of the numbers in the line of /proc/PID/status that begins with ``name``.
+
+    This is asked of every process of an agent, again and again: nothing else of the file is looked at.
+    """
+    start = text.find(name)
+    if start < 0:
+        return otherwise
+    start += len(name)
+    words = text[start : text.find(b"\n", start)].split()
+    return int(words[index]) if len(words) > index and words[index].isdigit() else otherwise
 
 
 def parse_stat(line: bytes) -> Process:
