@@ -112,7 +112,7 @@ def test_names_of_real_processes_reach_no_terminal(hostile: Path) -> None:
     report = json.loads(look("--json").stdout)
     text = look("--trend").stdout
 
-    assert [agent["name"] for agent in report["agents"] if agent["scope"] == ""] == ["claude"]
+    assert "claude" in [agent["name"] for agent in report["agents"] if agent["scope"] == ""]
     assert CONTROL & set(text) == set()
     assert "owned" not in text
     assert max(map(len, text.splitlines())) <= 80

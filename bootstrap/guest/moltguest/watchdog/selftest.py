@@ -103,6 +103,9 @@ def _journal(_: str) -> str:
 def _state(root: str) -> str:
     for directory in ("var/lib/moltfleet/watchdog", "run/moltfleet/watchdog"):
         path = root.rstrip("/") + "/" + directory
-        if not os.access(path, os.W_OK):
+        nearest = path
+        while not os.path.exists(nearest):
+            nearest = os.path.dirname(nearest)
+        if not os.access(nearest, os.W_OK):
             return f"{path} cannot be written"
     return ""
