@@ -74,7 +74,7 @@ class Place:
         """What is defined for each, our record included."""
         sorted_names = sorted(names)
         told = self.lab.out("sh", "-c", 'for n; do virsh dumpxml --inactive "$n" || exit; done', "-", *sorted_names)
-        documents = [f"<domain {document}" for document in told.split("<domain ")[1:]]
+        documents = [document.strip() for document in told.split("<domain ")[1:]]
         return dict(zip(sorted_names, documents, strict=True))
 
 
@@ -231,16 +231,17 @@ def test_three_rounds_with_guests_that_boot_and_two_users(place: Place, boots: l
     alice, bob = place.fits(2.5, Size.of_mib(192), ssh=300, label="boot")
     names, were_ready = boots, set[str]()
     for _ in range(3):
+        place.cut(names)
         codes = all_at_once([((alice, bob)[n % 2], name) for n, name in enumerate(names)])
         assert sorted(codes) == [0, 0, NO_ROOM, NO_ROOM]
         ready = {name for name, code in zip(names, codes, strict=True) if code == 0}
         were_ready |= ready
         assert place.running() == ready
         assert {name: bob.shell(name, "hostname") for name in ready} == {name: name for name in ready}
-        # What is running is never refused: its molt gives its memory back first.
-        assert {r["outcome"] for r in alice.json("molt", *ready, "--yes")["results"]} == {"molted"}
-        place.cut(names)
         names.reverse()
+    # What is running is never refused: its molt gives its memory back first.
+    assert {r["outcome"] for r in alice.json("molt", *ready, "--yes")["results"]} == {"molted"}
+    place.cut(names)
     soundness.check(place.lab)
     for name in sorted(set(names) - were_ready):
         alice.run("start", name)
