@@ -116,10 +116,20 @@ def clear_up(directory: Path, event: "dict[str, object] | None") -> None:
         recording = Path(str(event.get("MOLTFLEET_RECORDING", "")))
         if recording.parent == RECORDINGS and recording.name.startswith("kill-"):
             recording.unlink(missing_ok=True)
-        name, owner = str(event.get("MOLTFLEET_AGENT", "")), str(event.get("MOLTFLEET_OWNER", ""))
-        program = shutil.which("moltfleet-watchdog", path="/usr/local/sbin:/usr/local/bin")
-        if program and name and owner.isdigit():
-            subprocess.run([program, f"--reset={name}", f"--owner={owner}"], capture_output=True)
+        forget_count(str(event.get("MOLTFLEET_AGENT", "")), str(event.get("MOLTFLEET_OWNER", "")))
     for kept in ASIDE.glob("kill-*.jsonl"):
         shutil.copy2(kept, RECORDINGS / kept.name)
     shutil.rmtree(ASIDE, ignore_errors=True)
+
+
+def forget_count(name: str, owner: str) -> None:
+    """Forget that it was ended; a count of nothing needs no file."""
+    program = shutil.which("moltfleet-watchdog", path="/usr/local/sbin:/usr/local/bin")
+    if program and name and owner.isdigit():
+        subprocess.run([program, f"--reset={name}", f"--owner={owner}"], capture_output=True)
+    counts = RECORDINGS / "backoff.json"
+    try:
+        if json.loads(counts.read_bytes()[: 64 << 10]).get("counts") == {}:
+            counts.unlink()
+    except (OSError, ValueError, AttributeError):
+        return

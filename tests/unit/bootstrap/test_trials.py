@@ -253,6 +253,19 @@ def test_nothing_but_a_recording_is_removed_on_an_events_word(
     assert precious.exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "stays"), [('{"counts": {}}', False), ('{"counts": {"claude@1000": {}}}', True), ("[]", True), ("", True)]
+)
+def test_a_count_of_nothing_leaves_no_file(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, stays: bool
+) -> None:
+    leaking = trial("leaking")
+    monkeypatch.setattr(leaking, "RECORDINGS", tmp_path)
+    (tmp_path / "backoff.json").write_text(text)
+    leaking.forget_count("", "")
+    assert (tmp_path / "backoff.json").exists() is stays
+
+
 # The density test
 
 
