@@ -96,6 +96,11 @@ def test_a_program_starts_with_the_signals_of_whoever_started_us() -> None:
     assert done == ignored
 
 
+def test_the_end_is_seen_also_where_nobody_was_to_be_told() -> None:
+    script = f"trap '' CHLD; exec {sys.executable} -IS -c \"$0\" sh -c 'exit 4'"
+    assert subprocess.run(["bash", "-c", script, RUN], timeout=60, check=False).returncode == 4
+
+
 def test_a_program_is_what_the_kernel_ends_first_and_hands_no_protection_on() -> None:
     assert finish(start("cat", "/proc/self/oom_score_adj"))[1] == "500\n"
 

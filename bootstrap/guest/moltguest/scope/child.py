@@ -29,6 +29,9 @@ class Child:
         self._expendable = expendable
         self._asleep, self._go = os.pipe()
         self._before = {number: signal.getsignal(number) for number in (*_FROM_TERMINAL, *_HANDED_ON)}
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            # Nobody could be told how it ended (wait(2)).
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.pid = os.fork()
         if self.pid == 0:
             self._become(argv, program, environment)
