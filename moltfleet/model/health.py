@@ -144,7 +144,10 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A tmux session. ``note`` is "idle" or "redundant" when it could be ended, with the reason in ``why``."""
+    """A tmux session. ``note`` is "idle" or "redundant" when it could be ended, with the reason in ``why``.
+
+    ``program`` is an agent's name where one runs there; ``server`` is the name of the session's tmux server.
+    """
 
     name: str
     user: str
@@ -154,6 +157,7 @@ class Session:
     program: str
     note: str = ""
     why: str = ""
+    server: str = "default"
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,3 +139,23 @@ def test_somebody_without_rights_sees_what_there_is_to_see_and_what_is_not(reada
     assert done.returncode in (0, 1, 2)
     assert done.stderr == ""
     assert "not root: other users' executables, open files and sessions are not seen" in report["unseen"]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[str]:
+    """A server of tmux of our own, with a session whose name and directory are no words of a shell."""
+    name, directory = f"moltfleet-test-{os.getpid()}", tmp_path / "a b'c"
+    directory.mkdir()
+    tmux = ["tmux", "-L", name, "-f", "/dev/null"]
+    subprocess.run([*tmux, "new-session", "-d", "-s", "crab $(x) 'y'", "-c", directory, "sleep 100"], check=True)
+    yield name
+    subprocess.run([*tmux, "kill-server"], check=True)
+
+
+@pytest.mark.skipif("TMUX_TMPDIR" in os.environ, reason="somebody has the sockets elsewhere")
+def test_a_real_session_is_told_with_what_runs_in_it(session: str) -> None:
+    found = [one for one in json.loads(look("--json").stdout)["sessions"] if one["server"] == session]
+    (one,) = found
+    assert (one["name"], one["program"], one["attached"]) == ("crab $(x) 'y'", "sleep", False)
+    assert one["directory"].endswith("/a b'c")
+    assert 0 <= one["idle_s"] < LONGEST_S

@@ -79,7 +79,8 @@ def test_a_node_that_v8_has_ended_is_seen_in_its_session(guest: HealthTree) -> N
     (guest.tree.root / "tmp/tmux-0").mkdir()
     (guest.tree.root / "tmp/tmux-0/default").touch()
     guest.programs.said = {
-        "list-sessions": "1 1795255100 %0 =bash main =/root\n1 1795255100 %1 =claude other =/root\n",
+        "list-sessions": "1 1795255100 %0 /dev/pts/8 =bash main =/root\n"
+        "1 1795255100 %1 /dev/pts/9 =claude other =/root\n",
         "-t %0": "FATAL ERROR: Ineffective mark-compacts near heap limit Allocation failed - "
         "JavaScript heap out of memory",
     }
@@ -262,6 +263,30 @@ def test_an_agent_in_no_scope_is_a_note(guest: HealthTree) -> None:
     report = guest.look()
     assert (found(report), report.level) == ({"agent-uncontained": Level.NOTE}, Level.NOTE)
     assert report.memory.agents == 100 << 20
+
+
+@pytest.mark.parametrize(
+    ("server", "advice"),
+    [
+        ("default", "tmux kill-session -t =crab"),
+        ("crab", "agent-session --end crab"),
+        ("a b", "tmux -L 'a b' kill-session -t =crab"),
+    ],
+)
+def test_a_session_that_nobody_would_miss_is_ended_as_it_was_started(
+    guest: HealthTree, server: str, advice: str
+) -> None:
+    guest.tree.write(f"tmp/tmux-0/{server}", "")
+    guest.programs.said = {"list-sessions": "0 1795237200 %0 /dev/pts/9 =bash crab =/root\n"}
+    assert only(guest.look(), "session-idle").advice == advice
+
+
+def test_an_agent_behind_its_wrapper_is_what_a_session_runs(guest: HealthTree) -> None:
+    path = guest.agent(300)
+    guest.tree.process(500, "/usr/local/bin/claude", memory=300, cgroup=path, terminal=(136 << 8) + 9)
+    guest.tree.write("tmp/tmux-0/default", "")
+    guest.programs.said = {"list-sessions": "1 1795255100 %0 /dev/pts/9 =python3 main =/root\n"}
+    assert [session.program for session in guest.look().sessions] == ["claude"]
 
 
 def test_the_worst_comes_first(guest: HealthTree) -> None:

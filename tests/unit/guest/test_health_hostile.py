@@ -59,7 +59,7 @@ def test_a_name_is_never_more_than_a_name(guest: HealthTree, name: str) -> None:
     (guest.tree.root / "tmp/tmux-0/default").touch()
     killed = f"oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/{plain},task_memcg=/a,task={plain},pid=7,uid=0"
     guest.programs.said = {
-        "list-sessions": f"0 1 %1 ={plain} {plain} =/tmp/{plain}\n",
+        "list-sessions": f"0 1 %1 /dev/pts/9 ={plain} {plain} =/tmp/{plain}\n",
         "journalctl": json.dumps({"MESSAGE": killed, "__MONOTONIC_TIMESTAMP": "1000"}) + "\n",
     }
 
@@ -158,7 +158,7 @@ def test_a_time_of_day_that_jumps_moves_no_forecast(guest: HealthTree, jump_s: f
     guest.leak(path, rate=24, minutes=40, used=1500)
     (guest.tree.root / "tmp/tmux-0").mkdir()
     (guest.tree.root / "tmp/tmux-0/default").touch()
-    guest.programs.said = {"list-sessions": f"1 {int(TIME_OF_DAY)} %0 =claude main =/work\n"}
+    guest.programs.said = {"list-sessions": f"1 {int(TIME_OF_DAY)} %0 /dev/pts/9 =claude main =/work\n"}
 
     before, after = look(guest), look(guest, time_of_day=TIME_OF_DAY + jump_s)
 

@@ -38,9 +38,9 @@ def trouble(guest: HealthTree) -> None:
     last = {"message": "Agent claude (pid 77) has ended after 1.2 s (SIGTERM)", "uptime": 6000.0}
     guest.watchdog(kills=1, last=last, disabled=["gemini@1000"], problems=["/var/lib is full"])
     guest.programs.said = {
-        "list-sessions": "1 1795255100 %0 =claude main =/home/agent/work\n"
-        "0 1795237200 %3 =bash old =/home/agent\n"
-        "0 1795255000 %4 =claude twin =/home/agent/work\n",
+        "list-sessions": "1 1795255100 %0 /dev/pts/9 =claude main =/home/agent/work\n"
+        "0 1795237200 %3 /dev/pts/9 =bash old =/home/agent\n"
+        "0 1795255000 %4 /dev/pts/9 =claude twin =/home/agent/work\n",
         "capture-pane": "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n$ ",
     }
     (guest.tree.root / "tmp/tmux-0").mkdir()
@@ -113,7 +113,7 @@ def test_hostile_names_reach_neither_terminal_nor_line_ends(guest: HealthTree) -
     guest.watchdog(last={"message": "\x1b[2J\nrm"}, disabled=["\x07" * 5000], problems=["a\nb"])
     (guest.tree.root / "tmp/tmux-0").mkdir()
     (guest.tree.root / "tmp/tmux-0/default").touch()
-    guest.programs.said = {"list-sessions": "0 1 %1 =\x1b[2J 'x\u202e$(reboot)' =/tmp/\x07\n"}
+    guest.programs.said = {"list-sessions": "0 1 %1 /dev/pts/9 =\x1b[2J 'x\u202e$(reboot)' =/tmp/\x07\n"}
     report = guest.look()
     text = table(report, trend=True)
     assert [character for character in text if not character.isprintable() and character != "\n"] == []

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.guesthealth import Answers
 from moltguest.health.programs import NoPrograms, RealPrograms
-from moltguest.health.sessions import Sessions, read_sessions
+from moltguest.health.sessions import Sessions, read_sessions, terminal_number
 
 NOW = 1_000_000.0
 
@@ -21,13 +21,15 @@ def server(root: Path, owner: int = 0, name: str = "default") -> None:
     (directory / name).touch()
 
 
-def look(root: Path, text: str, *, me: int = 0) -> tuple[Sessions, Answers]:
+def look(root: Path, text: str, *, me: int = 0, agents: dict[int, str] | None = None) -> tuple[Sessions, Answers]:
     programs = Answers({"list-sessions": text})
-    return read_sessions(programs, NOW, root=str(root), me=me), programs
+    return read_sessions(programs, NOW, agents or {}, root=str(root), me=me), programs
 
 
-def line(name: str, *, attached: int = 0, idle_s: int = 10, program: str = "bash", directory: str = "/home") -> str:
-    return f"{attached} {int(NOW) - idle_s} %1 ={program} {name} ={directory}\n"
+def line(
+    name: str, *, attached: int = 0, idle_s: int = 10, program: str = "bash", directory: str = "/home", pts: int = 7
+) -> str:
+    return f"{attached} {int(NOW) - idle_s} %1 /dev/pts/{pts} ={program} {name} ={directory}\n"
 
 
 def notes(found: Sessions) -> dict[str, str]:
@@ -66,6 +68,40 @@ def test_the_same_agent_in_the_same_directory_is_redundant_but_for_the_liveliest
     assert found.found[0].why == "new runs claude in the same directory"
 
 
+def test_a_session_is_told_by_the_agent_at_its_terminal_not_by_what_started_it(tmp_path: Path) -> None:
+    server(tmp_path)
+    text = line("a", program="python3", pts=1) + line("b", program="python3", pts=259) + line("c", program="vim", pts=2)
+    found, _ = look(tmp_path, text, agents={34817: "claude", 35075: "codex", 0: "nobody"})
+    assert [session.program for session in found.found] == ["claude", "codex", "vim"]
+    assert set(notes(found).values()) == {""}
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [("/dev/pts/0", 34816), ("/dev/pts/300", (137 << 8) + 44), ("/dev/tty1", 0), ("/dev/pts/x", 0), ("", 0),
+     ("/dev/pts/999999", 0)],
+)  # fmt: skip
+def test_terminals_are_known_by_the_numbers_that_the_kernel_gives_them(path: str, number: int) -> None:
+    assert terminal_number(path) == number
+
+
+@pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="there are no pseudo terminals here")
+def test_the_number_is_the_kernels_own() -> None:
+    ours, theirs = os.openpty()
+    try:
+        name = os.ttyname(theirs)
+        assert Path(name).stat().st_rdev == terminal_number(name)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_the_server_of_a_session_is_told(tmp_path: Path) -> None:
+    server(tmp_path, name="crab")
+    (session,) = look(tmp_path, line("crab", idle_s=9999))[0].found
+    assert (session.server, session.note) == ("crab", "idle")
+
+
 def test_an_attached_session_is_never_the_redundant_one(tmp_path: Path) -> None:
     server(tmp_path)
     text = line("quiet", idle_s=500, attached=1, program="claude") + line("busy", idle_s=1, program="claude")
@@ -80,8 +116,8 @@ def test_a_clock_that_was_set_back_makes_nobody_wait_less_than_nothing(tmp_path:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nonsense\n", "0 1 %1 =a b\n", "x 1 %1 =a b =c\n", "0 x %1 =a b =c\n", "0 1 %x =a b =c\n", "0 1 '\n",
-     "0 1 %1 =a b =c d\n"],
+    ["", "nonsense\n", "0 1 %1 =a b\n", "x 1 %1 / =a b =c\n", "0 x %1 / =a b =c\n", "0 1 %x / =a b =c\n", "0 1 '\n",
+     "0 1 %1 / =a b =c d\n"],
 )  # fmt: skip
 def test_lines_that_are_no_session_are_passed_over(tmp_path: Path, text: str) -> None:
     server(tmp_path)

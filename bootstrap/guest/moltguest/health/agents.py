@@ -16,13 +16,17 @@ from moltguest.watchdog.processes import Process
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Everybody: all processes, the agents, the processes that belong to agents, and node's heaps among these."""
+    """Everybody: all processes, the agents, the processes that belong to agents, and node's heaps among these.
+
+    ``terminals`` are the agents' names by the numbers of the terminals that they have.
+    """
 
     table: dict[int, Process]
     agents: tuple[Agent, ...]
     used: int
     members: tuple[int, ...]
     heaps: tuple[Heap, ...]
+    terminals: dict[int, str]
     unreadable: int
 
 
@@ -35,17 +39,21 @@ def read_population(root: str, limits: Limits, settings: Settings, now: float) -
     table = census.processes.scan()
     unreadable = census.processes.unreadable
     agents, members, heaps = [], [], []
+    terminals: dict[int, str] = {}
     for group in sorted(census.groups, key=lambda group: (-group.used, group.key)):
         pids = census.cgroups.pids(group.path) if group.is_scope else [pid for pid, _ in group.members]
         if not pids and not group.used:
             continue
         agents.append(_agent(group, len(pids)))
         members += pids
+        terminals |= {
+            table[pid].terminal: printable(group.name) for pid in pids if pid in table and table[pid].terminal
+        }
         found = (read_heap(root, census.processes, pid, limits.total) for pid in pids)
         heaps += [replace(heap, agent=printable(group.name)) for heap in found if heap]
     # What all agents of a slice share is in the slice's figure, and in none of its scopes'.
     used = sum(whole.used for whole in census.wholes) + sum(g.used for g in census.groups if not g.is_scope)
-    return Population(table, tuple(agents), used, tuple(members), tuple(heaps), unreadable)
+    return Population(table, tuple(agents), used, tuple(members), tuple(heaps), terminals, unreadable)
 
 
 def _agent(group: Group, processes: int) -> Agent:

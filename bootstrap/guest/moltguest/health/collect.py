@@ -53,7 +53,7 @@ def collect(senses: Senses) -> Health:
     uptime_s = read_uptime(root)
     cgroups = Cgroups(root)
     record = trends.record_of(now, memory.available, memory.total, everybody.agents)
-    sessions = read_sessions(senses.asked, senses.time_of_day(), root=root, me=senses.user)
+    sessions = read_sessions(senses.asked, senses.time_of_day(), everybody.terminals, root=root, me=senses.user)
     facts = Facts(
         version=_line(root, VERSION),
         limits=guest.limits,

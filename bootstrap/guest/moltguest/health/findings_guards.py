@@ -41,6 +41,12 @@ def sessions_findings(sessions: Iterable[Session]) -> Iterator[Finding]:
         if session.note:
             since = f" for {duration(session.idle_s)}" if session.note == "idle" else ""
             text = f"Session {session.name} is {session.note}{since}: {session.why}"
-            # A name is somebody else's text, and this is there to be copied into a shell.
-            advice = f"tmux kill-session -t {shlex.quote('=' + session.name)}"
-            yield Finding(f"session-{session.note}", Level.NOTE, text, advice)
+            yield Finding(f"session-{session.note}", Level.NOTE, text, _ending(session))
+
+
+def _ending(session: Session) -> str:
+    """Return how a session is ended; its names are somebody else's text, and this is copied into a shell."""
+    if session.server == session.name:
+        return f"agent-session --end {shlex.quote(session.name)}"
+    server = "" if session.server == "default" else f" -L {shlex.quote(session.server)}"
+    return f"tmux{server} kill-session -t {shlex.quote('=' + session.name)}"

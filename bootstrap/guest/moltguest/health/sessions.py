@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from moltguest.health.programs import Programs
@@ -18,7 +18,7 @@ _MOST_SERVERS, _MOST_SESSIONS = 16, 64
 _SHELLS = ("bash", "sh", "zsh", "fish", "dash", "ksh")
 # tmux escapes what is special to a shell, also blanks.
 _FORMAT = (
-    "#{session_attached} #{session_activity} #{pane_id} "
+    "#{session_attached} #{session_activity} #{pane_id} #{pane_tty} "
     "=#{q:pane_current_command} #{q:session_name} =#{q:pane_current_path}"
 )
 # What node prints when its heap is full, in all versions since 10.
@@ -45,18 +45,23 @@ class Sessions:
     v8_deaths: tuple[str, ...]
 
 
-def read_sessions(programs: Programs, now: float, *, root: str = "/", me: int | None = None) -> Sessions:
-    """Return the sessions that this user may see, root those of all; ``now`` is the time of day."""
+def read_sessions(
+    programs: Programs, now: float, agents: Mapping[int, str], *, root: str = "/", me: int | None = None
+) -> Sessions:
+    """Return the sessions that this user may see, root those of all.
+
+    ``now`` is the time of day, ``agents`` are the agents' names by the numbers of their terminals.
+    """
     found: list[Session] = []
     deaths: list[str] = []
     user = os.geteuid() if me is None else me
     for server in _servers(root, user):
         text = programs.ask(server.argv("list-sessions", "-F", _FORMAT), user=server.owner) or ""
         for line in text.splitlines()[:_MOST_SESSIONS]:
-            session, pane = _parsed(line, server.owner, now)
+            session, pane, terminal = _parsed(line, server, now)
             if session is None:
                 continue
-            found.append(session)
+            found.append(replace(session, program=agents.get(terminal, session.program)))
             if session.program in _SHELLS and _died_of_v8(programs, server, pane):
                 deaths.append(session.name)
     return Sessions(tuple(_noted(found)), tuple(deaths))
@@ -81,21 +86,34 @@ def _servers(root: str, user: int) -> Iterator[Server]:
         yield from (Server(f"{base}/{name}/{socket}", owner) for socket in sockets)
 
 
-def _parsed(line: str, owner: int, now: float) -> tuple[Session | None, str]:
+def _parsed(line: str, server: Server, now: float) -> tuple[Session | None, str, int]:
     words = _words(line)
-    if len(words) != 6 or not words[0].isdigit() or not words[1].isdigit() or not re.fullmatch(r"%\d{1,9}", words[2]):
-        return None, ""
-    attached, activity, pane, program, name, directory = words
+    if len(words) != 7 or not words[0].isdigit() or not words[1].isdigit() or not re.fullmatch(r"%\d{1,9}", words[2]):
+        return None, "", 0
+    attached, activity, pane, tty, program, name, directory = words
     idle_s = max(0.0, now - int(activity[:12]))
     session = Session(
         name=printable(name),
-        user=_name_of(owner),
+        user=_name_of(server.owner),
         attached=attached != "0",
         idle_s=idle_s,
         directory=printable(directory[1:], 120),
         program=printable(program[1:]),
+        server=printable(server.socket.rpartition("/")[2]),
     )
-    return session, pane
+    return session, pane, terminal_number(tty)
+
+
+def terminal_number(path: str) -> int:
+    """Return the number by which /proc/PID/stat tells a terminal, 0 for what is none of tmux's.
+
+    Pseudo terminals have the majors from 136 on, of 256 minors each (Linux, Documentation/admin-guide/devices.txt).
+    """
+    number = path.removeprefix("/dev/pts/")
+    if number == path or not number.isdigit() or len(number) > 5:
+        return 0
+    major, minor = divmod(int(number), 256)
+    return (136 + major) << 8 | minor
 
 
 def _words(line: str) -> list[str]:
