@@ -118,7 +118,10 @@ class Hypervisor(Protocol):
         """What the host is."""
 
     def domains(self) -> tuple[Domain, ...]:
-        """All domains, ours and foreign, without waiting behind a running job."""
+        """All domains, ours and foreign, without waiting behind a running job; as defined, whatever runs.
+
+        ``active_memory`` and ``active_disk`` are None: :meth:`get` tells them of one domain.
+        """
 
     def memory_use(self) -> tuple[DomainUse, ...]:
         """What every active domain was promised and takes, ours and foreign ones, without waiting behind a job."""

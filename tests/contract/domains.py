@@ -46,11 +46,13 @@ class DomainContract:
             host.domain("a", disk)
         assert host.hypervisor.get(name) == before
 
-    def test_the_listing_tells_what_a_single_look_tells(self, host: Host) -> None:
+    def test_the_listing_tells_what_a_single_look_tells_but_for_what_runs(self, host: Host) -> None:
         names = [host.domain(stem, host.disk(f"{stem}.qcow2")) for stem in ("a", "b")]
         host.hypervisor.start(names[0])
         listed = {domain.name: domain for domain in host.hypervisor.domains()}
-        assert [listed[name] for name in names] == [host.hypervisor.get(name) for name in names]
+        looked_at = [replace(host.hypervisor.get(name), active_memory=None, active_disk=None) for name in names]
+        assert [listed[name] for name in names] == looked_at
+        assert [domain.is_active for domain in looked_at] == [True, False]
 
     def test_a_foreign_domain_is_listed_without_a_record(self, host: Host) -> None:
         host.define_foreign(host.name("theirs"))

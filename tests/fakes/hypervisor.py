@@ -160,10 +160,13 @@ class FakeHypervisor:
         return self.facts
 
     def domains(self) -> tuple[Domain, ...]:
-        return tuple(self._domain(machine) for machine in list(self.machines.values()))
+        return tuple(replace(found, active_memory=None, active_disk=None) for found in self._all())
+
+    def _all(self) -> list[Domain]:
+        return [self._domain(machine) for machine in list(self.machines.values())]
 
     def memory_use(self) -> tuple[DomainUse, ...]:
-        active = [domain for domain in self.domains() if domain.is_active]
+        active = [domain for domain in self._all() if domain.is_active]
         emulated = self.facts.virt_type is VirtType.QEMU
         return tuple(
             DomainUse(d.name, d.state, d.active_memory or d.memory, d.vcpus, self.resident.get(d.name), emulated)

@@ -7,6 +7,7 @@ import json
 import logging
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import libvirt
@@ -61,7 +62,7 @@ class LibvirtHypervisor:
         return self._host
 
     def domains(self) -> tuple[Domain, ...]:
-        """See the port: one bulk listing, one of all states, then descriptions that do not wait behind a job."""
+        """See the port: one bulk listing, one of all states, then a description each that waits behind no job."""
         return self._gate.call("list domains", lambda c: tuple(_read_all(c)), repeatable=True)
 
     def memory_use(self) -> tuple[DomainUse, ...]:
@@ -288,7 +289,7 @@ class LibvirtHypervisor:
 def _find(connection: Any, name: str) -> Domain | None:
     try:
         domain = connection.lookupByName(name)
-        return _read(domain, _state(domain))
+        return _read(domain)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
@@ -301,7 +302,7 @@ def _read_all(connection: Any) -> Iterator[Domain]:
     for domain in listed:
         # It may have been undefined since the listing, or defined since the look at the states.
         with _tolerating(libvirt.VIR_ERR_NO_DOMAIN):
-            yield _read(domain, states.get(domain.UUIDString()) or _state(domain), tolerant=True)
+            yield _read_defined(domain, states.get(domain.UUIDString()) or _state(domain), tolerant=True)
 
 
 def _describe_all(connection: Any, names: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -327,10 +328,17 @@ def _state(domain: Any) -> DomainState:
     return STATES.get(domain.state(0)[0], DomainState.UNKNOWN)
 
 
-def _read(domain: Any, state: DomainState, *, tolerant: bool = False) -> Domain:
+def _read(domain: Any) -> Domain:
+    """Read all of one domain: its definition, and what runs."""
+    found = _read_defined(domain, _state(domain))
+    if found.state in (DomainState.SHUT_OFF, DomainState.CRASHED):
+        return found
+    live = ET.fromstring(domain.XMLDesc(0))
+    return replace(found, active_memory=_memory(live), active_disk=domain_xml.first_disk_path(live))
+
+
+def _read_defined(domain: Any, state: DomainState, *, tolerant: bool = False) -> Domain:
     document = ET.fromstring(domain.XMLDesc(_INACTIVE))
-    is_active = state not in (DomainState.SHUT_OFF, DomainState.CRASHED)
-    live = ET.fromstring(domain.XMLDesc(0)) if is_active else None
     record = _record(document, tolerant=tolerant)
     return Domain(
         name=domain.name(),
@@ -339,8 +347,6 @@ def _read(domain: Any, state: DomainState, *, tolerant: bool = False) -> Domain:
         memory=_memory(document),
         vcpus=int(document.findtext("vcpu", "1")),
         record=record,
-        active_memory=None if live is None else _memory(live),
-        active_disk=None if live is None else domain_xml.first_disk_path(live),
         inactive_disk=domain_xml.first_disk_path(document),
         unreadable=metadata.role_in(document) if record is None else None,
     )

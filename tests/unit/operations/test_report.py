@@ -176,8 +176,7 @@ def test_domains_and_volumes_are_asked_for_once_however_many_there_are(monkeypat
 
         monkeypatch.setattr(type(port), name, count)
     gather(world.fleet)
-    # The fake answers memory_use from its own domains.
-    assert sorted(asked) == ["domains", "domains", "memory_use", "volumes"]
+    assert sorted(asked) == ["domains", "memory_use", "volumes"]
 
 
 def test_the_moment_and_the_host_are_told(clone: World) -> None:
