@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fakes.guesttree import MIB, SESSION, GuestTree, Scene
+from moltguest.watchdog.processes import Processes
 
 CLAUDE = "/home/agent/.local/share/claude/versions/2.1.224"
 
@@ -310,6 +311,25 @@ def test_pages_that_processes_share_count_once(tree: GuestTree, scene: Scene) ->
     assert scene.sent == []
     (group,) = scene.guard.census.groups
     assert group.used < 2237 * MIB
+
+
+def test_one_process_that_is_over_by_itself_is_not_asked_for_its_share(
+    tree: GuestTree, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Processes, "share", lambda _, pid: asked.append(pid))
+    tree.process(100, CLAUDE, memory=2400)
+    tree.process(101, "/usr/bin/node", parent=100, memory=20)
+    scene.signals.reactions[100] = lambda _: tree.end(100)
+
+    scene.run(3)
+
+    assert scene.sent[0] == (100, "SIGTERM")
+    assert asked == []
+    # Files in memory may be anybody's.
+    tree.process(200, CLAUDE, shmem=2400)
+    scene.run(20)
+    assert 200 in asked
 
 
 def test_children_that_are_forked_meanwhile_go_too(tree: GuestTree, scene: Scene) -> None:

@@ -114,9 +114,16 @@ class Processes:
 
         Pages that it shares with others count in full: see :meth:`share`.
         """
+        return self._of_status(pid, _OWN_MEMORY)
+
+    def anonymous(self, pid: int) -> int:
+        """Return that part of it in bytes which is in no file, be it one in memory."""
+        return self._of_status(pid, _OWN_MEMORY[:1])
+
+    def _of_status(self, pid: int, names: tuple[bytes, ...]) -> int:
         # Before these lines comes one with all groups of the user.
         status = read(f"{self._proc}/{pid}/status", 1 << 16) or b""
-        return sum(number_in(status, name, 0) for name in _OWN_MEMORY) << 10
+        return sum(number_in(status, name, 0) for name in names) << 10
 
     def share(self, pid: int) -> int | None:
         """Return the process's proportional share in bytes; slow, as the kernel walks its page tables.

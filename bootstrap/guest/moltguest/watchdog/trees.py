@@ -95,8 +95,16 @@ class Trees:
         tree.used = tree.anon = int(sum(self._processes.most(pid) for pid, _ in tree.members) * tree.share)
 
     def _ask_share(self, tree: Group, now: float) -> None:
-        """Ask for true shares, the largest process first, until it is clear on which side of its end the tree is."""
+        """Ask for true shares, the largest process first, until it is clear on which side of its end the tree is.
+
+        That is slow while a leak goes on. One process that is over by itself needs no asking: its anonymous pages are
+        shared with what it has forked only, and all of that is of the tree.
+        """
         most = sorted(((self._processes.most(pid), pid) for pid, _ in tree.members), reverse=True)
+        if most and self._processes.anonymous(most[0][1]) >= tree.levels.term:
+            tree.share, tree.shared_at = 1.0, now
+            self._sum(tree)
+            return
         left = upper = sum(amount for amount, _ in most)
         exact, deadline = 0, time.monotonic() + _SHARE_LONGEST_S
         for amount, pid in most:
