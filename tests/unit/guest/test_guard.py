@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fakes.guesttree import MIB, SESSION, GuestTree, Scene
+from moltguest.watchdog.guard import Guard
 from moltguest.watchdog.processes import Processes
 
 CLAUDE = "/home/agent/.local/share/claude/versions/2.1.224"
@@ -673,3 +676,27 @@ def test_it_looks_often_only_when_it_has_to(tree: GuestTree, scene: Scene) -> No
     tree.memory(16000, total=16384)
     tree.drop("/agents.slice/run-claude.scope")
     assert scene.tick(60) == 5.0
+
+
+def test_where_looking_is_slow_it_is_done_seldom_but_not_while_memory_goes_away(tree: GuestTree, scene: Scene) -> None:
+    # Every look at all processes takes 0.3 s.
+    clock = itertools.count(0, 0.3)
+    scene.guard = Guard(replace(scene.world, stopwatch=lambda: next(clock)), dry=False)
+    scene.tick()
+    tree.process(100, CLAUDE, memory=600)
+    scene.run(25)
+    assert scene.guard.census.groups == []
+
+    tree.memory(3000)
+    scene.run(4)
+    assert [group.name for group in scene.guard.census.groups] == ["claude"]
+
+
+def test_a_scope_that_comes_right_after_a_look_is_looked_into_soon(tree: GuestTree, scene: Scene) -> None:
+    scene.tick()
+    scope = a_leaking_scope(tree, used=300)
+    scene.tick(0.2)
+    assert scene.guard.census.groups[0].name == "run-claude"
+
+    scene.run(3)
+    assert (scene.guard.census.groups[0].key, scene.guard.census.groups[0].name) == (scope, "claude")

@@ -28,8 +28,8 @@ _DISCOVER_S = 10.0
 # While memory goes away, new processes are looked for oftener.
 _DISCOVER_SOON_S = 1.0
 _GONE_AWAY = 0.05
-# All processes are looked at for at most this part of the time.
-_DISCOVER_COST = 100.0
+# All processes are looked at for at most a hundredth of the time, a tenth while something happens.
+_DISCOVER_COST, _DISCOVER_COST_SOON = 100.0, 10.0
 _NOBODY_S = 60.0
 
 
@@ -69,6 +69,7 @@ class Guard:
         self._cooling: dict[str, float] = {}
         self._cool_until = self._discovered = self._nobody_at = float("-inf")
         self._discover_cost = 0.0
+        self._is_scope_new = False
         self._available_then = memory.available
         self._said: list[str] = []
         self._since = world.now()
@@ -94,7 +95,8 @@ class Guard:
         memory = read_memory(self._world.root)
         known = set(self.census.scopes.groups)
         self.census.measure(now)
-        if self._is_discovery_due(now, memory, known):
+        self._is_scope_new = self._is_scope_new or set(self.census.scopes.groups) != known
+        if self._is_discovery_due(now, memory):
             self._discover(now, memory)
         self._recorder.add(now, memory, self.census.groups)
         self._warn()
@@ -114,17 +116,15 @@ class Guard:
 
     # Now and then.
 
-    def _is_discovery_due(self, now: float, memory: Memory | None, known: set[str]) -> bool:
+    def _is_discovery_due(self, now: float, memory: Memory | None) -> bool:
         waited = now - self._discovered
-        if waited < _DISCOVER_COST * self._discover_cost:
-            return False
-        if waited >= _DISCOVER_S or set(self.census.scopes.groups) != known:
+        if waited >= max(_DISCOVER_S, _DISCOVER_COST * self._discover_cost):
             return True
-        if waited < _DISCOVER_SOON_S:
+        if waited < max(_DISCOVER_SOON_S, _DISCOVER_COST_SOON * self._discover_cost):
             return False
         fallen = self._available_then - memory.available if memory else 0
         near = any(2 * tree.used >= tree.levels.term for tree in self.census.trees.groups.values())
-        return near or fallen > _GONE_AWAY * self.limits.total
+        return self._is_scope_new or near or fallen > _GONE_AWAY * self.limits.total
 
     def _discover(self, now: float, memory: Memory | None) -> None:
         began = self._world.stopwatch()
@@ -143,6 +143,7 @@ class Guard:
         if self._world.backoff.problem:
             self.complain(self._world.backoff.problem)
         self._store()
+        self._is_scope_new = False
         self._discovered, self._discover_cost = now, self._world.stopwatch() - began
 
     def _owner(self, stray: Stray) -> int:
