@@ -277,6 +277,48 @@ def test_a_removal_cut_off_anywhere_is_completed_by_the_next(
     assert cut > 10
 
 
+class StubbornSystem(perform.System):
+    """A guest whose service manager starts no watchdog any more."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.is_live = True
+
+    def run(self, *argv: str) -> tuple[int, str]:
+        return 0, ""
+
+    def do(self, *argv: str) -> bool:
+        if argv == ("systemctl", "restart", "moltfleet-watchdog.service"):
+            self.problems.append("it did not start")
+            return False
+        return True
+
+    def is_active(self, unit: str) -> bool:
+        return True
+
+
+def test_a_version_whose_watchdog_does_not_start_is_taken_back(
+    guest: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform.install(str(source), "1.0", str(guest))
+    before = everything(guest)
+    unit = source / "units/moltfleet-watchdog.service"
+    unit.write_text(unit.read_text().replace("/usr/local/sbin/", "/nowhere/"))
+    (source / "units/new.slice").write_text("[Slice]\n")
+    with monkeypatch.context() as stubborn:
+        stubborn.setattr(perform, "System", StubbornSystem)
+        with pytest.raises(perform.Failed, match=r"moltfleet-watchdog\.service does not start: it did not start"):
+            perform.install(str(source), "1.1", str(guest))
+
+    assert is_whole(guest, "1.0")
+    after = everything(guest)
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert {name for name in changed if not name.startswith(f"{HOME}/1.1")} == {f"{HOME}/installed.json"}
+    # And what was tried goes with the rest.
+    perform.remove(str(guest))
+    assert not (guest / HOME / "1.1").exists()
+
+
 def test_what_was_changed_and_what_is_missing_is_told(guest: Path, source: Path) -> None:
     perform.install(str(source), "1.0", str(guest))
     (guest / "usr/local/lib/systemd/system/moltcritical.slice").write_text("[Slice]\n")

@@ -37,7 +37,7 @@ def install(source: str, version: str, root: str = "/") -> list[str]:
     wished = [place for place in found if _may_fill(root, place, before)]
     record = _planned(files, version, wished, before, system, root)
     _announce(root, before, record)
-    changed = _fill(root, wished, record)
+    changed = _fill(root, wished)
     changed |= _merge(root, before, record)
     system.linger(record.lingering)
     os.sync()
@@ -127,7 +127,7 @@ def _planned(
     """Return the record of what is about to be."""
     record = Record(version, digest_of_tree(files))
     record.files = {f"{HOME}/{version}/{path}": digest(content) for path, content in files.items()}
-    record.files |= {place.path: f"-> {place.target}" if place.target else digest(place.content) for place in wished}
+    record.files |= {place.path: place.digest for place in wished}
     foreign = [p.path for p in wished if p.path not in before.files and digest_at(root, p.path) is not None]
     record.saved = sorted({*before.saved, *foreign})
     record.merged = dict(before.merged)
@@ -171,12 +171,12 @@ def _announce(root: str, before: Record, record: Record) -> None:
     write_record(root, both)
 
 
-def _fill(root: str, wished: list[Place], record: Record) -> set[str]:
+def _fill(root: str, wished: list[Place]) -> set[str]:
     """Write whatever is not there as it should be; returns the paths of that."""
     changed = set()
     for place in wished:
         whole = os.path.join(root, place.path)
-        is_same = digest_at(root, place.path) == record.files[place.path]
+        is_same = digest_at(root, place.path) == place.digest
         if is_same and (place.target or os.stat(whole).st_mode & 0o777 == place.mode):
             continue
         if place.target:
@@ -195,15 +195,29 @@ def _merge(root: str, before: Record, record: Record) -> set[str]:
 
 
 def _start_watchdog(system: System, root: str, before: Record, record: Record, was: str) -> None:
-    """Restart the watchdog when it is another one now; when that fails, the version before counts again."""
+    """Restart the watchdog when it is another one now; when that fails, the version before is put back."""
     if before.tree == record.tree and system.is_active(WATCHDOG):
         return
     if system.do("systemctl", "restart", WATCHDOG):
         return
-    if was and was != record.version:
-        write_link(os.path.join(root, CURRENT), was)
-        system.run("systemctl", "restart", WATCHDOG)
-    raise Failed(f"{WATCHDOG} does not start: {system.problems[-1]}")
+    why = system.problems[-1]
+    if before.version and was == before.version != record.version:
+        _go_back(system, root, before, record)
+    raise Failed(f"{WATCHDOG} does not start: {why}")
+
+
+def _go_back(system: System, root: str, before: Record, record: Record) -> None:
+    files = read_tree(os.path.join(root, HOME, before.version))
+    found = places(files, before.version, settings.read(root)[0].agents)
+    _fill(root, [place for place in found if place.path in before.files])
+    for path in record.files:
+        if path not in before.files and not path.startswith(f"{HOME}/{record.version}/"):
+            _take(root, path)
+    write_link(os.path.join(root, CURRENT), before.version)
+    # Merged words, lingering and kept files stay as they are now.
+    write_record(root, replace(record, version=before.version, tree=before.tree, files=before.files))
+    system.run("systemctl", "daemon-reload")
+    system.run("systemctl", "restart", WATCHDOG)
 
 
 def _forget(root: str, before: Record, record: Record, was: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from moltguest.install.tree import CURRENT, HOME, mode_of
+from moltguest.install.tree import CURRENT, HOME, digest, mode_of
 
 WRAPPER = "contained-agent"
 GENERATOR = "moltfleet-limits-generator"
@@ -33,6 +33,11 @@ class Place:
     def mode(self) -> int:
         """How a file is to be."""
         return mode_of(self.content)
+
+    @property
+    def digest(self) -> str:
+        """What a record says of it."""
+        return f"-> {self.target}" if self.target else digest(self.content)
 
 
 def places(files: dict[str, bytes], version: str, agents: Iterable[str]) -> tuple[Place, ...]:
