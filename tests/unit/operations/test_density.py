@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from fakes import Killed, Process, World, a_calm_host, failed, ok
+from fakes import FakeSession, Killed, Process, World, a_calm_host, failed, ok
 from fakes.guesttools import stage
 from fakes.soundness import unsound
 from moltfleet.model.density import Density, Resource
@@ -92,6 +93,21 @@ def test_what_a_guest_tells_is_bounded_and_of_its_type(world: World) -> None:
     assert (step.gave_way, step.well, step.greeting_s, step.heap_errors) == (Resource.OTHER, 0, 0.0, 0)
     assert step.said == "?" * 160
     assert step.peaks == dict.fromkeys(("memory", "shm", "disk", "processes"), 0)
+
+
+def test_after_ctrl_c_nothing_is_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = FakeSession.run
+
+    def interrupted(session: FakeSession, command: str, **options: Any) -> CommandResult:
+        if "density.py" in command:
+            raise KeyboardInterrupt
+        return answer(session, command, **options)
+
+    monkeypatch.setattr(FakeSession, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(world)
+    assert set(world.hypervisor.machines) == {"base"}
+    assert unsound(world) == []
 
 
 def test_one_that_was_killed_is_taken_away_by_the_next_changing_command(world: World) -> None:
