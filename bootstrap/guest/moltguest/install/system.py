@@ -40,7 +40,7 @@ class System:
         """Run a program that has to succeed; what it said otherwise is kept as a problem."""
         status, said = self.run(*argv)
         if status != 0:
-            self.problems.append(f"{' '.join(argv)}: {said.splitlines()[-1] if said else f'exit status {status}'}")
+            self.problems.append(f"{' '.join(argv)}: {said.splitlines()[0] if said else f'exit status {status}'}")
         return status == 0
 
     def is_active(self, unit: str) -> bool:
