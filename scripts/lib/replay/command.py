@@ -112,7 +112,8 @@ def overall(scores: Scores) -> Iterator[str]:
 
 def by_family(scores: Scores) -> Iterator[str]:
     """Ours beside the two-point rule, a family in each row."""
-    yield f"| family | longest, min | lead: {OURS} | {PEER} | misses | | false in 100 h | |"
+    both = f"{OURS} | {PEER}"
+    yield f"| family | longest, min | lead: {both} | misses: {both} | false in 100 h: {both} |"
     yield "|---|---|---|---|---|---|---|---|"
     for family in dict.fromkeys(one.family for one in scores[OURS]):
         ours, peer = (summarize([s for s in scores[name] if s.family == family]) for name in (OURS, PEER))
