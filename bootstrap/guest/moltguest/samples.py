@@ -15,7 +15,7 @@ from moltguest.forecast import FROZEN, Sample
 
 PATH = "run/moltfleet/watchdog/samples"
 EVERY_S = 10.0
-# A move by this share of the total is worth a sample of its own, not oftener than once a second.
+# A move by this share of what there is, is worth a sample of its own, not oftener than once a second.
 MOVE = 0.02
 CLOSEST_S = 1.0
 # What the longest window of a forecast looks back to.
@@ -58,7 +58,7 @@ class SampleLog:
     def offer(self, now: float, available: int, total: int, loads: Iterable[Load] = ()) -> str:
         """Keep the sample if it is time for one, or memory has moved. Returns what is wrong, empty when nothing is."""
         record = Record(now, available, total, tuple(sorted(loads, key=lambda load: -load.used)[:MOST_GROUPS]))
-        if not is_due(self._last, record):
+        if not (is_due(self._last, record) or have_loads_moved(self._last, record)):
             return ""
         # Taken as kept even when it could not be written: a full /run is not to be tried anew at every look.
         self._last = record
@@ -92,6 +92,15 @@ def is_due(last: Record | None, record: Record) -> bool:
         return True
     moved = abs(record.available - last.available) >= MOVE * record.total
     return record.time_s - last.time_s >= (CLOSEST_S if moved else EVERY_S)
+
+
+def have_loads_moved(last: Record | None, record: Record) -> bool:
+    """Whether an agent has moved by that share of what it may use, which can be little beside the guest's memory."""
+    if last is None or record.time_s - last.time_s < CLOSEST_S:
+        return False
+    before = {load.key: load.used for load in last.loads}
+    # One that was not among the largest is as good as one that has just begun.
+    return any(abs(load.used - before.get(load.key, 0)) >= MOVE * load.end for load in record.loads)
 
 
 def read(root: str = "/") -> tuple[Record, ...]:

@@ -74,6 +74,24 @@ def test_when_a_record_is_due(record: Record, due: bool) -> None:
     assert is_due(Record(100.0, 3 * GIB, 4 * GIB), record) is due
 
 
+def test_an_agent_that_moves_is_recorded_however_much_memory_the_guest_has(tmp_path: Path) -> None:
+    log = SampleLog(str(tmp_path))
+    for second in range(0, 10):
+        # 10 MiB a second: nothing beside 64 GiB, and 1 % of what the agent may use.
+        loads = (Load("a", (100 + 10 * second) * MIB, 1000 * MIB), Load("still", 50 * MIB, 1000 * MIB))
+        assert log.offer(float(second), 60 * GIB - 10 * second * MIB, 64 * GIB, loads) == ""
+    assert [record.time_s for record in read(str(tmp_path))] == [0, 2, 4, 6, 8]
+
+
+def test_an_agent_that_comes_is_recorded_not_oftener_than_each_second(tmp_path: Path) -> None:
+    log = SampleLog(str(tmp_path))
+    offer(log, 0.0)
+    offer(log, 0.5, loads=(Load("a", 100 * MIB, GIB),))
+    offer(log, 1.0, loads=(Load("a", 100 * MIB, GIB),))
+    offer(log, 2.0, loads=(Load("a", 100 * MIB, GIB), Load("small", MIB, GIB)))
+    assert [record.time_s for record in read(str(tmp_path))] == [0, 1]
+
+
 def test_a_writer_that_is_started_anew_continues(tmp_path: Path) -> None:
     offer(SampleLog(str(tmp_path)), 10.0)
     again = SampleLog(str(tmp_path))
