@@ -89,7 +89,8 @@ def _disk_rows(disk: DiskFigures) -> Iterator[Row]:
 
 
 def _now_rows(now: Now) -> Iterator[Row]:
-    origin = f"the four rules; largest single one: {now.admission.largest}"
+    largest = now.admission.largest
+    origin = f"the four rules; largest single one: {largest if largest.bytes else 'none'}"
     yield _count("clones_now", "could start now", now.clones, origin)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from fakes import a_calm_host
+from moltfleet.model.size import Size
 
 Do = Callable[..., Any]
 Golden = Callable[[str, str], None]
@@ -59,6 +61,11 @@ def test_a_host_that_is_there_is_measured(do: Do, golden: Golden) -> None:
     outcome = do("plan", "--golden", "base", "--memory", "8G")
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     golden("tables/plan-live.txt", outcome.stdout)
+
+
+def test_on_a_host_that_is_full_not_even_the_smallest_could_start(do: Do, fleet: Any) -> None:
+    fleet.meter.load = replace(a_calm_host(), available=Size.of_gib(1))
+    assert re.search(r"could start now +0 +the four rules; largest single one: none\n", do("plan").stdout)
 
 
 def test_a_document_can_be_markdown(do: Do, golden: Golden) -> None:
