@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from moltfleet.model.density import STEPS, AgentLoad, Density, Resource, Stage
 from moltfleet.model.domain import CommandResult
-from moltfleet.model.errors import GuestFailed
+from moltfleet.model.errors import GuestFailed, WrongState
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
 from moltfleet.model.records import CloneRecord
 from moltfleet.model.requests import AdmissionRequest, CreateRequest
@@ -58,7 +58,7 @@ def plan_density(fleet: Fleet, request: DensityRequest) -> tuple[str, ...]:
 
 
 def measure(fleet: Fleet, request: DensityRequest) -> Density:
-    """Try one step after the other until something gives way. Raises: as a creation; GuestFailed."""
+    """Try one step after the other until something gives way. Raises: as a creation; WrongState, GuestFailed."""
     repair.sweep(fleet)
     plan = _plan(fleet, request)
     (name,) = plan.names
@@ -97,6 +97,8 @@ def _in_guest(fleet: Fleet, request: DensityRequest, plan: CreatePlan, clone: Cl
     guest = Guest(name, lambda: find_endpoint(fleet, name, clone), is_seeded=True)
     stages: list[Stage] = []
     with ready(fleet, guest, title=f"Starting {name}") as session:
+        if session.run("command -v python3", timeout_s=timeouts(fleet).login, limit=256).exit_code != 0:
+            raise WrongState(f"Golden {request.golden!r} has no python3", hint="Simulated agents are written in it.")
         found = tools_session.look(session, name, timeout_s=timeouts(fleet).tools)
         with (
             fleet.progress.step(f"Density of {request.golden}") as step,

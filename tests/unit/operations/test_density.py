@@ -13,7 +13,7 @@ from fakes.guesttools import stage
 from fakes.soundness import unsound
 from moltfleet.model.density import Density, Resource
 from moltfleet.model.domain import CommandResult
-from moltfleet.model.errors import Busy, GuestFailed, NoCapacity, NotFound
+from moltfleet.model.errors import Busy, GuestFailed, NoCapacity, NotFound, WrongState
 from moltfleet.model.size import Size
 from moltfleet.operations import listing, repair
 from moltfleet.operations.density import DensityRequest, measure, plan_density
@@ -83,6 +83,13 @@ def test_a_guest_that_gives_no_answer_fails_and_is_taken_away(world: World) -> N
     with pytest.raises(GuestFailed, match="Step with 5 agents gave no answer") as caught:
         run(world)
     assert caught.value.details == "exit status 1: boom?[2J"
+    assert set(world.hypervisor.machines) == {"base"}
+
+
+def test_a_guest_without_python_is_refused_and_taken_away(world: World) -> None:
+    world.hypervisor.behave(PROBE, answers={"command -v python3": failed("", code=127)})
+    with pytest.raises(WrongState, match="Golden 'base' has no python3"):
+        run(world)
     assert set(world.hypervisor.machines) == {"base"}
 
 
