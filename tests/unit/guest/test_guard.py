@@ -692,6 +692,18 @@ def test_where_looking_is_slow_it_is_done_seldom_but_not_while_memory_goes_away(
     assert [group.name for group in scene.guard.census.groups] == ["claude"]
 
 
+def test_a_slow_look_at_all_processes_does_not_keep_the_next_look_at_memory_away(
+    tree: GuestTree, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = [0.0]
+    guard = Guard(replace(scene.world, stopwatch=lambda: passed[0]), dry=False)
+    monkeypatch.setattr(guard.census, "discover", lambda: passed.__setitem__(0, passed[0] + 0.5) or [])
+    a_leaking_scope(tree, used=1700)
+
+    assert guard.tick() == pytest.approx(0.1)
+    assert passed == [0.5]
+
+
 def test_a_scope_that_comes_right_after_a_look_is_looked_into_soon(tree: GuestTree, scene: Scene) -> None:
     scene.tick()
     scope = a_leaking_scope(tree, used=300)

@@ -96,15 +96,15 @@ class Guard:
         known = set(self.census.scopes.groups)
         self.census.measure(now)
         self._is_scope_new = self._is_scope_new or set(self.census.scopes.groups) != known
-        if self._is_discovery_due(now, memory):
-            self._discover(now, memory)
+        # It has a budget of its own: what it takes must not keep the next look away.
+        aside = self._discover(now, memory) if self._is_discovery_due(now, memory) else 0.0
         self._recorder.add(now, memory, self.census.groups)
         self._warn()
         self._act(now, memory)
         if self._ending is not None:
             return SHORTEST_S / 2
         self._sample(now, memory)
-        return pause(self._headrooms(memory), self._world.stopwatch() - began)
+        return pause(self._headrooms(memory), self._world.stopwatch() - began - aside)
 
     def _headrooms(self, memory: Memory | None) -> list[tuple[int, float]]:
         found = [(group.levels.term - group.used, group.growth.rate) for group in self.census.groups]
@@ -126,7 +126,8 @@ class Guard:
         near = any(2 * tree.used >= tree.levels.term for tree in self.census.trees.groups.values())
         return self._is_scope_new or near or fallen > _GONE_AWAY * self.limits.total
 
-    def _discover(self, now: float, memory: Memory | None) -> None:
+    def _discover(self, now: float, memory: Memory | None) -> float:
+        """Look at all processes; returns the seconds that it took."""
         began = self._world.stopwatch()
         if memory is not None:
             self._available_then = memory.available
@@ -145,6 +146,7 @@ class Guard:
         self._store()
         self._is_scope_new = False
         self._discovered, self._discover_cost = now, self._world.stopwatch() - began
+        return self._discover_cost
 
     def _owner(self, stray: Stray) -> int:
         return self.census.processes.owner(stray.process.pid)
