@@ -196,6 +196,17 @@ def test_one_that_takes_its_time_to_end_is_waited_for(tree: GuestTree, scene: Sc
     assert scene.log.of("outcome")[0].fields["result"] == "ended"
 
 
+def test_one_on_its_way_out_does_not_keep_its_group_from_being_ended_at_once(tree: GuestTree, scene: Scene) -> None:
+    scope = a_leaking_scope(tree)
+    tree.process(102, None, cgroup=scope)
+    scene.signals.reactions[100] = lambda _: tree.end(100)
+
+    scene.run(3)
+
+    assert scene.sent == [(100, "SIGTERM")]
+    assert tree.was_killed_as_a_whole(scope)
+
+
 def test_one_that_never_gets_gone_is_told(tree: GuestTree, scene: Scene) -> None:
     scope = a_leaking_scope(tree, used=1900)
     start = tree.start - 1

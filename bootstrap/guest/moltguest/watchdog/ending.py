@@ -149,7 +149,9 @@ class Ending:
             if not rest:
                 return self._finish(Result.ENDED, now)
             self._cleared = now
-            if self.group.is_scope and len(rest) == len(members) and self._census.cgroups.kill(self.group.path):
+            # Whoever is on its way out has no executable any more, and is nobody to be spared.
+            spared = [member for member in members if member.protected is not None and member.executable]
+            if self.group.is_scope and not spared and self._census.cgroups.kill(self.group.path):
                 self._sent("cgroup.kill")
                 return None
             self._sent("SIGKILL to each")
