@@ -57,6 +57,19 @@ def test_a_guest_in_trouble_in_80_columns(guest: HealthTree, golden: Compare) ->
     golden("health/trouble.txt", table(guest.look(), trend=True))
 
 
+def test_the_page_on_health_shows_what_the_program_says(guest: HealthTree) -> None:
+    """A guest in which one agent leaks, and nothing else is wrong."""
+    path = guest.agent(1500)
+    guest.leak(path, rate=24, minutes=40, used=1500)
+    guest.memory(available=1900)
+    guest.programs.said = {"list-sessions": "1 1795255100 %0 /dev/pts/9 =claude crab =/home/agent/work\n"}
+    guest.tree.write("tmp/tmux-0/crab", "")
+    page = (Path(__file__).parents[3] / "docs/health.md").read_text()
+    _, _, block = page.partition("$ sudo vm-health-check\n")
+
+    assert block.partition("```")[0] == table(guest.look())
+
+
 def test_the_page_on_health_knows_every_code(guest: HealthTree) -> None:
     root = Path(__file__).parents[3]
     source = "".join(
