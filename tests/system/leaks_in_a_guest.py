@@ -1,7 +1,7 @@
 """The watchdog in a real guest: agents leak in every manner, each is ended in time, and nobody else notices.
 
-One guest of 4 GiB serves all tests. A slow leak begins high, so that it does not take minutes to matter. Run by its name
-(docs/testing.md): it is no part of the suites.
+One guest of 4 GiB serves all tests. A slow leak begins high, so that it does not take minutes to matter. Run by
+its name (docs/testing.md): it is no part of the suites.
 """
 
 from __future__ import annotations
