@@ -1,4 +1,4 @@
-"""To be run by name. Guest tools in a real guest: there with the golden, proven, interrupted, compared, removed; and the density test."""
+"""To be run by name. Guest tools in a real guest: proven, interrupted, compared, removed; and the density test."""
 
 from __future__ import annotations
 
