@@ -85,7 +85,6 @@ def test_terminals_are_known_by_the_numbers_that_the_kernel_gives_them(path: str
     assert terminal_number(path) == number
 
 
-@pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="there are no pseudo terminals here")
 def test_the_number_is_the_kernels_own() -> None:
     ours, theirs = os.openpty()
     try:
@@ -184,10 +183,10 @@ def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.allow("subprocess")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_root_asks_another_users_program_as_that_user() -> None:
     said = RealPrograms().ask(["/usr/bin/python3", "-c", "import os; print(os.getuid(), os.getgroups())"], user=65534)
-    assert said == "65534 []\n"
+    # Nobody else can become that user, and then nothing is asked.
+    assert said == ("65534 []\n" if os.geteuid() == 0 else None)
 
 
 def test_below_another_root_nobody_is_asked() -> None:
