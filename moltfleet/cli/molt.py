@@ -34,7 +34,7 @@ from moltfleet.model.requests import AdmissionRequest, MoltRequest
     "--jobs",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="How many to molt side by side.  [default: the config's]",
+    help="How many to molt side by side.  [default: the config's; emulated, as the CPUs carry]",
 )
 @click.option(
     "--wait",

@@ -16,7 +16,7 @@ from moltfleet.model.records import Attachment, CloneRecord, Forced, Phase
 from moltfleet.model.requests import AdmissionRequest, CreateRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.volumes import clean_volume, seed_volume
-from moltfleet.operations import admission, first_boot, networks, removing, repair, seeding
+from moltfleet.operations import admission, first_boot, measuring, networks, removing, repair, seeding
 from moltfleet.operations.clones import get_golden
 from moltfleet.operations.create_plan import CreatePlan, name_taken, plan_create
 from moltfleet.operations.deadlines import timestamp
@@ -66,7 +66,7 @@ def create(fleet: Fleet, request: CreateRequest) -> tuple[ActResult, ...]:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         return ActResult(name, "created", detail, fleet.clock.monotonic() - started)
 
-    return each(plan.names, act, jobs=first_boot.side_by_side(fleet, plan.vcpus))
+    return each(plan.names, act, jobs=measuring.side_by_side(fleet, plan.vcpus))
 
 
 def _claim(fleet: Fleet, held: ExitStack, name: str, spares: _Spares | None) -> str:

@@ -9,7 +9,7 @@ from moltfleet.model.errors import GuestFailed
 from moltfleet.model.ports import GuestSession
 from moltfleet.model.records import CloneRecord, Phase
 from moltfleet.model.requests import AdmissionRequest
-from moltfleet.operations import admission, clean, layers, measuring
+from moltfleet.operations import admission, clean, layers
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
@@ -43,17 +43,6 @@ def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | N
     fleet.hypervisor.write_record(name, clone)
     record(Effect.CREATE_RECORDED, name)
     return clone
-
-
-def side_by_side(fleet: Fleet, vcpus: int) -> int:
-    """How many clones of that many vCPUs to boot at once.
-
-    A boot keeps emulated vCPUs busy, and where they are more than the host's processors each waits for the others:
-    two first boots took 51 s each one after the other, and 125 s together (two processors, two vCPUs each).
-    """
-    if not measuring.is_emulated(fleet):
-        return fleet.config.jobs
-    return max(1, min(fleet.config.jobs, fleet.hypervisor.host().cpus // max(1, vcpus)))
 
 
 def check_tools(fleet: Fleet, name: str, session: GuestSession) -> None:

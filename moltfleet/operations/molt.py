@@ -9,7 +9,7 @@ from moltfleet.model.names import check_name
 from moltfleet.model.records import CleanPoint, CloneRecord, Phase, Verb
 from moltfleet.model.requests import MoltRequest
 from moltfleet.model.results import MoltResult, MoltSeconds
-from moltfleet.operations import admission, foreign, layers, molting, repair
+from moltfleet.operations import admission, foreign, layers, measuring, molting, repair
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
@@ -52,7 +52,13 @@ def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[M
             mode = "cold" if request.cold else "warm"
             return MoltResult(name, "failed", mode, describe_failure(error), seconds=seconds, error=error)
 
-    return each(names, act, jobs=request.jobs or fleet.config.jobs)
+    return each(names, act, jobs=request.jobs or _jobs(fleet, names))
+
+
+def _jobs(fleet: Fleet, names: Sequence[str]) -> int:
+    if len(names) == 1:
+        return 1
+    return measuring.side_by_side(fleet, max(fleet.hypervisor.get(name).vcpus for name in names))
 
 
 def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:

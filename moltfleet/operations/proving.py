@@ -13,7 +13,7 @@ from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import probe_domain
-from moltfleet.operations import admission, create, first_boot, networks, removing, seeding
+from moltfleet.operations import admission, create, measuring, networks, removing, seeding
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.create_plan import CreatePlan
 from moltfleet.operations.deadlines import timeouts
@@ -63,7 +63,7 @@ def _read_both(fleet: Fleet, golden: str, record: GoldenRecord, terms: Admission
                 fleet.hypervisor.destroy(name)
                 return facts
 
-        return each(plan.names, probe, jobs=first_boot.side_by_side(fleet, plan.vcpus))
+        return each(plan.names, probe, jobs=measuring.side_by_side(fleet, plan.vcpus))
 
 
 def _plan(fleet: Fleet, golden: str, record: GoldenRecord) -> CreatePlan:
@@ -73,7 +73,8 @@ def _plan(fleet: Fleet, golden: str, record: GoldenRecord) -> CreatePlan:
         record=record,
         names=(probe_domain(golden, 1), probe_domain(golden, 2)),
         memory=min(Size(record.memory), _PROBE_MEMORY),
-        vcpus=min(record.vcpus, max(1, fleet.hypervisor.host().cpus)),
+        # Emulated ones come up sooner side by side than one after the other: 98 s instead of 128 s (two processors).
+        vcpus=1 if measuring.is_emulated(fleet) else min(record.vcpus, max(1, fleet.hypervisor.host().cpus)),
         disk=Size(record.disk),
         linked=True,
         start=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -28,7 +27,7 @@ from moltfleet.model.records import GoldenRecord, Phase
 from moltfleet.model.requests import BuildRequest, CreateRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.size import Size
-from moltfleet.operations import create, create_plan, first_boot, golden_build, golden_delete
+from moltfleet.operations import create, create_plan, golden_build, golden_delete
 
 
 def make(world: World, **options: object) -> tuple[ActResult, ...]:
@@ -384,10 +383,3 @@ def test_a_dry_run_says_what_would_be_made(world: World) -> None:
         "with a warm clean point"
     )
     assert len(lines) == 2 and set(world.hypervisor.machines) == {"base"}
-
-
-@pytest.mark.parametrize(("emulated", "vcpus", "expected"), [(True, 8, 1), (True, 4, 2), (True, 1, 4), (False, 8, 4)])
-def test_emulated_first_boots_do_not_crowd_each_other(emulated: bool, vcpus: int, expected: int) -> None:
-    world = World(jobs=4)
-    world.hypervisor.facts = replace(world.hypervisor.facts, virt_type=VirtType.QEMU if emulated else VirtType.KVM)
-    assert first_boot.side_by_side(world.fleet, vcpus) == expected

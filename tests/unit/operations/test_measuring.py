@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from fakes import World, a_calm_host, a_world
 from moltfleet.model.domain import VirtType
 from moltfleet.model.load import Reservation
@@ -103,3 +105,10 @@ def test_without_kvm_guests_are_emulated() -> None:
     world.hypervisor.facts = replace(world.hypervisor.facts, virt_type=VirtType.QEMU)
     assert measuring.is_emulated(world.fleet)
     assert [domain.emulated for domain in measuring.measure(world.fleet).domains] == [True]
+
+
+@pytest.mark.parametrize(("emulated", "vcpus", "expected"), [(True, 8, 1), (True, 4, 2), (True, 1, 4), (False, 8, 4)])
+def test_emulated_guests_on_their_way_up_do_not_crowd_each_other(emulated: bool, vcpus: int, expected: int) -> None:
+    world = World(jobs=4)
+    world.hypervisor.facts = replace(world.hypervisor.facts, virt_type=VirtType.QEMU if emulated else VirtType.KVM)
+    assert measuring.side_by_side(world.fleet, vcpus) == expected

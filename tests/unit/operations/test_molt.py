@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from fakes import Killed, Process, World, effects_told_to
+from fakes import Killed, Process, World, a_world, effects_told_to
+from moltfleet.model.domain import VirtType
 from moltfleet.model.effects import Effect
 from moltfleet.model.errors import ExitCode, InvalidInput, NoSpace, NotFound, ToolFailed
 from moltfleet.model.records import Verb
 from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.results import MoltResult
-from moltfleet.operations import molt, start, stop, undo
+from moltfleet.operations import molt, parallel, start, stop, undo
 
 
 def molt_one(world: World, name: str = "crab-1", **options: object) -> MoltResult:
@@ -342,3 +344,21 @@ def test_a_failed_tool_keeps_its_words(clone: World) -> None:
     assert result.error is not None and not isinstance(result.error, ToolFailed)
     assert result.error.exit_code is ExitCode.TIMEOUT
     assert result.error.hint and "virsh console crab-1" in result.error.hint
+
+
+@pytest.mark.parametrize(("emulated", "asked", "expected"), [(False, None, 4), (True, None, 1), (True, 3, 3)])
+def test_emulated_clones_that_molt_do_not_crowd_each_other(
+    monkeypatch: pytest.MonkeyPatch, emulated: bool, asked: int | None, expected: int
+) -> None:
+    world = a_world(clones=("crab-1", "crab-2", "crab-3"), jobs=4)
+    virt_type = VirtType.QEMU if emulated else VirtType.KVM
+    world.hypervisor.facts = replace(world.hypervisor.facts, virt_type=virt_type, cpus=2)
+    seen: list[int] = []
+
+    def each(targets: Sequence[str], act: Callable[[str], MoltResult], *, jobs: int) -> tuple[MoltResult, ...]:
+        seen.append(jobs)
+        return parallel.each(targets, act, jobs=jobs)
+
+    monkeypatch.setattr(molt, "each", each)
+    results = molt.molt(world.fleet, ["crab-*"], MoltRequest(jobs=asked, cold=True))
+    assert ([result.outcome for result in results], seen) == (["molted"] * 3, [expected])
