@@ -5,7 +5,7 @@ Every method may raise a :class:`~moltfleet.model.errors.MoltfleetError`; none r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from moltfleet.model.load import DomainUse, HostLoad, Reservation, Wanted
 from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
 from moltfleet.model.recipe import HostKeyPair as HostKeyPair
 from moltfleet.model.records import Attachment, Record
+from moltfleet.model.samples import Sample
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import Volume
 
@@ -371,6 +372,19 @@ class Images(Protocol):
         """Bring ``source`` onto this machine, verified and cached.
 
         Raises: NotFound, InvalidInput (not a disk image, truncated), ChecksumMismatch, ToolFailed (download).
+        """
+
+
+class Samples(Protocol):
+    """What surveys measured, over the last hours; any number of processes may write and read it at once."""
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Keep them; the oldest go when there are too many. Raises: ToolFailed when they cannot be kept."""
+
+    def history(self, *, since_s: float, subjects: Collection[str] = ()) -> Iterator[tuple[str, tuple[Sample, ...]]]:
+        """Each subject (all, when none is named) with its samples of this machine's boot, the oldest first.
+
+        ``since_s`` is of the samples' clock. Raises: ToolFailed, at any moment of the iteration.
         """
 
 

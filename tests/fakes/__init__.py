@@ -8,6 +8,7 @@ from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter, a_calm_host
 from fakes.networks import FakeNetworks
 from fakes.process import Killed, Process, effects_told_to
+from fakes.samples import FakeSamples
 from fakes.storage import Disk, FakeStorage, qcow2_image
 from fakes.world import World, a_fleet, a_world
 
@@ -25,6 +26,7 @@ __all__ = [
     "FakeMeter",
     "FakeNetworks",
     "FakeProfiles",
+    "FakeSamples",
     "FakeSeeds",
     "FakeSession",
     "FakeStorage",

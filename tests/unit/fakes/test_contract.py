@@ -7,8 +7,9 @@ import pytest
 from contract.domains import ChainContract, DomainContract, SavingContract
 from contract.host import Host
 from contract.networks import NetworkContract
+from contract.samples import SamplesContract
 from contract.storage import ContentContract, StorageContract
-from fakes import World, a_world
+from fakes import FakeSamples, World, a_world
 
 
 def host_of(world: World) -> Host:
@@ -40,3 +41,11 @@ class TestFakeHypervisor(DomainContract, ChainContract, SavingContract):
 
 class TestFakeNetworks(NetworkContract):
     """FakeNetworks keeps the contract."""
+
+
+class TestFakeSamples(SamplesContract):
+    """FakeSamples keeps the contract."""
+
+    @pytest.fixture
+    def samples(self) -> FakeSamples:
+        return FakeSamples()

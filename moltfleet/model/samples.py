@@ -1,0 +1,68 @@
+"""What a survey measured of a clone, or of the pool, at one moment: the rows of the time series that forecasts need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moltfleet.model import forecast
+
+# No clone can be called so: names of clones have no slash.
+POOL = "/pool"
+# What the longest window of a forecast looks back to.
+LOOK_BACK_S = forecast.FROZEN.windows_s[-1] * 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One moment of ``subject``; bytes, and seconds of a clock that nobody sets. None is what was not told.
+
+    Samples of one ``life`` belong together: no start, restore or molt came between them. ``disk`` is what the top layer
+    takes, ``cpu_s`` what all vCPUs used since the start, ``agents_cpu_s`` what the agents used since the guest's boot,
+    ``kills`` how many processes were ended in the guest for want of memory.
+    """
+
+    subject: str
+    life: str
+    time_s: float
+    used: int | None = None
+    total: int | None = None
+    resident: int | None = None
+    cpu_s: float | None = None
+    agents_cpu_s: float | None = None
+    disk: int | None = None
+    kills: int | None = None
+
+
+def of_one_life(samples: Sequence[Sample], life: str) -> tuple[Sample, ...]:
+    """Return the samples at the end that are of ``life``."""
+    begin = len(samples)
+    while begin > 0 and samples[begin - 1].life == life:
+        begin -= 1
+    return tuple(samples[begin:])
+
+
+def course(samples: Sequence[Sample]) -> list[forecast.Sample]:
+    """Return the memory in use, of the pool its room, as the forecast takes it; where it was not told, nothing."""
+    return [
+        forecast.Sample(sample.time_s, sample.total - sample.used, sample.total)
+        for sample in samples
+        if sample.used is not None and sample.total is not None
+    ]
+
+
+def rise(samples: Sequence[Sample], field: str, *, over_s: float) -> tuple[float, float] | None:
+    """Return by how much a counter rose in the last ``over_s`` seconds, and in how many: at most twice as many.
+
+    None where it was told only once, or fell.
+    """
+    told = [(sample.time_s, getattr(sample, field)) for sample in samples if getattr(sample, field) is not None]
+    if not told:
+        return None
+    end_s, last = told[-1]
+    # The latest that is old enough, else the oldest there is.
+    old = [pair for pair in told[:-1] if end_s - pair[0] >= over_s] or told[:1]
+    begin_s, first = old[-1]
+    if not 0 < end_s - begin_s <= 2 * over_s or last < first:
+        return None
+    return float(last - first), end_s - begin_s
