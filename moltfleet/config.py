@@ -81,6 +81,12 @@ class Timeouts(_Section):
         return Timeouts.model_construct(**{name: getattr(self, name) * factor for name in Timeouts.model_fields})
 
 
+class Nightly(_Section):
+    """`[nightly]`: what `moltfleet nightly` does, and until when."""
+
+    hours: float = Field(default=4, gt=0, le=24, strict=True, description="Hours after which a night ends by itself.")
+
+
 class ImageEntry(_Section):
     """`[images.NAME]`: a base image that `golden build --image NAME` knows."""
 
@@ -138,6 +144,7 @@ class Config(_Section):
         default=(), description="Your public keys for clones, as paths or key lines; none listed: ~/.ssh/id_*.pub."
     )
     timeouts: Timeouts = Timeouts()
+    nightly: Nightly = Nightly()
     jobs: int = Field(
         default_factory=lambda: max(2, min(4, (os.cpu_count() or 1) // 2)),
         ge=1,
@@ -271,7 +278,7 @@ def _nearest(location: tuple[str, ...]) -> str:
     """Say which known key is meant, where it belongs, or which there are."""
     *section, name = location
     known = sorted(_model_of(tuple(section)).model_fields)
-    homes = [home for home in ("defaults", "timeouts") if name in _model_of((home,)).model_fields]
+    homes = [home for home in ("defaults", "timeouts", "nightly") if name in _model_of((home,)).model_fields]
     if homes and not section:
         return f"It belongs under [{homes[0]}]."
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -282,7 +289,12 @@ def _nearest(location: tuple[str, ...]) -> str:
 
 def _model_of(section: tuple[str, ...]) -> type[BaseModel]:
     """Return the model that a table is checked by."""
-    models: dict[tuple[str, ...], type[BaseModel]] = {(): Config, ("defaults",): Defaults, ("timeouts",): Timeouts}
+    models: dict[tuple[str, ...], type[BaseModel]] = {
+        (): Config,
+        ("defaults",): Defaults,
+        ("timeouts",): Timeouts,
+        ("nightly",): Nightly,
+    }
     return models.get(section, ImageEntry)
 
 

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from moltfleet.model.ports import Progress
     from moltfleet.operations.fleet import Fleet
     from moltfleet.operations.host import Host
+    from moltfleet.operations.scheduling import Scheduling
 
 # Given the settings (whose ``uri`` is the effective one), the URI and the progress.
 FleetBuilder = Callable[["Config", str, "Progress"], "Fleet"]
 # Given the settings and the progress.
 HostBuilder = Callable[["Config", "Progress"], "Host"]
+# Given the settings, the progress, and the options that go before the command in whatever is scheduled.
+SchedulingBuilder = Callable[["Config", "Progress", tuple[str, ...]], "Scheduling"]
 # Given the arguments of the OpenSSH client and the clones whose host keys it is to know; returns its exit status.
 SshOpener = Callable[["Config", Sequence[str], Iterable["Endpoint"]], int]
 
@@ -43,6 +46,12 @@ def _wire_host(config: Config, progress: Progress) -> Host:
     return build_host(config, progress)
 
 
+def _wire_scheduling(config: Config, progress: Progress, options: tuple[str, ...]) -> Scheduling:
+    from moltfleet.cli.wiring_schedule import build_scheduling
+
+    return build_scheduling(config, progress, options)
+
+
 def _open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint]) -> int:
     from moltfleet.cli.wiring import open_ssh
 
@@ -55,6 +64,7 @@ class Invocation:
 
     build_fleet: FleetBuilder = _wire
     build_host: HostBuilder = _wire_host
+    build_scheduling: SchedulingBuilder = _wire_scheduling
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     interactive: bool | None = None
     open_ssh: SshOpener = _open_ssh
@@ -112,6 +122,17 @@ class Invocation:
 
         configure_logging(self.verbosity)
         return self.build_host(self.config, self.progress)
+
+    @property
+    def scheduling(self) -> Scheduling:
+        """This machine's timers; what is scheduled gets the libvirt and the settings that were named for this run."""
+        from moltfleet.cli.logs import configure_logging
+
+        configure_logging(self.verbosity)
+        file = self.config_file or self.environment.get("MOLTFLEET_CONFIG")
+        uri = self.uri or self.environment.get("LIBVIRT_DEFAULT_URI")
+        options = (*(("--connect", uri) if uri else ()), *(("--config", str(Path(file).absolute())) if file else ()))
+        return self.build_scheduling(self.config, self.progress, options)
 
     @property
     def is_interactive(self) -> bool:

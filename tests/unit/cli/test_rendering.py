@@ -19,6 +19,7 @@ from moltfleet.cli.density_text import density_document
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.plan_document import plan_document
 from moltfleet.cli.report.document import report_document
+from moltfleet.cli.schedule_text import removed_document, schedule_document
 from moltfleet.cli.streams import Collected
 from moltfleet.cli.tools_document import tools_status_document, tools_verify_document
 from moltfleet.cli.tools_text import tools_status_text, tools_verify_text
@@ -34,9 +35,11 @@ from moltfleet.model.makingroom import Act, RoomPlan, Way
 from moltfleet.model.mix import parse_mix
 from moltfleet.model.records import Forced
 from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult, MoltSeconds
+from moltfleet.model.schedule import Job, Kind
 from moltfleet.model.size import Size
 from moltfleet.operations.density import read_stage
 from moltfleet.operations.plan import PlanRequest, plan
+from moltfleet.operations.scheduling import Scheduled
 
 BUSY = Busy("Clone 'base-2' is being molted by ann", hint="--wait 60 waits for it.")
 FORCED = Forced("the demo is now", "ann", "2026-11-20T10:00:00Z", ("committed", "live"))
@@ -128,6 +131,8 @@ STAGES = tuple(
     for count, what in ((4, None), (5, "shm"))
 )
 DENSITY = Density("base", 2, Size.of_gib(16), 4, AgentLoad(), (4, 5, 10), STAGES, "0.1.0-aaa", ("A note.",))
+NIGHT_JOB = Job(Kind.USER, "moltfleet-nightly", "*-*-* 03:30:00", "moltfleet nightly", "active")
+SCHEDULED = Scheduled((NIGHT_JOB,), lingering=True, notes=("A note.",))
 COLLECTED = Collected()
 COLLECTED.write("base-1", False, b"out \xff")
 COLLECTED.write("base-1", True, b"err")
@@ -286,6 +291,9 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.golden_deleted_document("base"),
     documents.host_check_document(CHECKS),
     documents.host_contain_document(CONTAINED, removed=False, left=CHECKS[:1]),
+    schedule_document("install", SCHEDULED),
+    schedule_document("show", SCHEDULED),
+    removed_document((NIGHT_JOB,)),
     documents.dry_run_document(("delete base-1",)),
     {"schema": "moltfleet.error/1", "error": error_document(BUSY)},
 )
