@@ -18,6 +18,7 @@ from moltfleet.model.recipe import HostKeyPair as HostKeyPair
 from moltfleet.model.records import Attachment, Record
 from moltfleet.model.samples import Sample
 from moltfleet.model.size import Size
+from moltfleet.model.vitals import Vitals
 from moltfleet.model.volumes import Volume
 
 # Called with the bytes moved so far.
@@ -111,6 +112,9 @@ class Storage(Protocol):
     def find_free_space(self) -> Size | None:
         """What the pool's file system has for QEMU now; None where there is no running pool, and none is made."""
 
+    def find_size(self) -> Size | None:
+        """What the pool's file system holds in all; None where there is no running pool."""
+
 
 class Hypervisor(Protocol):
     """Domains, host facts and save images."""
@@ -126,6 +130,12 @@ class Hypervisor(Protocol):
 
     def memory_use(self) -> tuple[DomainUse, ...]:
         """What every active domain was promised and takes, ours and foreign ones, without waiting behind a job."""
+
+    def vitals(self, *, timeout_s: float) -> tuple[Vitals, ...]:
+        """What every domain does and uses, running or not, without waiting behind a job.
+
+        Raises: DeadlinePassed, as a QEMU that hangs keeps the answer about all of them.
+        """
 
     def find(self, name: str) -> Domain | None:
         """Look one domain up."""
@@ -147,6 +157,12 @@ class Hypervisor(Protocol):
 
     def destroy(self, name: str) -> None:
         """Cut power; a stopped domain is fine."""
+
+    def suspend(self, name: str) -> None:
+        """Stop a running domain's processors; it keeps everything. Raises: WrongState when it does not run."""
+
+    def resume(self, name: str) -> None:
+        """Let a paused domain go on. Raises: WrongState when there is nothing to resume."""
 
     def request_shutdown(self, name: str) -> str:
         """Ask the guest to power off, by agent, else ACPI; returns which ("agent", "acpi")."""

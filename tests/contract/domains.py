@@ -12,6 +12,7 @@ from moltfleet.model.domain import DomainState, VirtType
 from moltfleet.model.errors import AlreadyExists, MoltfleetError, NotFound, ToolFailed, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
 from moltfleet.model.size import Size
+from moltfleet.model.vitals import Reason, Vitals
 from moltfleet.model.volumes import Stamp
 
 
@@ -73,6 +74,50 @@ class DomainContract:
         assert use.emulated is (host.hypervisor.host().virt_type is VirtType.QEMU)
         host.hypervisor.destroy(running)
         assert running not in {use.name for use in host.hypervisor.memory_use()}
+
+    def test_vitals_tell_all_domains_and_a_life_only_of_those_that_have_one(self, host: Host) -> None:
+        running = host.domain("a", host.disk("a.qcow2"))
+        off = host.domain("off", host.disk("off.qcow2"))
+        host.define_foreign(host.name("theirs"))
+        host.hypervisor.start(running)
+        told = self.vitals(host)
+        assert set(told) == {running, off, host.name("theirs")}
+        assert {name: vitals.state for name, vitals in told.items()} == {
+            running: DomainState.RUNNING,
+            off: DomainState.SHUT_OFF,
+            host.name("theirs"): DomainState.SHUT_OFF,
+        }
+        assert (bool(told[running].life), told[off].life) == (True, "")
+
+    def test_a_restart_is_another_life(self, host: Host) -> None:
+        name = host.domain("a", host.disk("a.qcow2"))
+        host.hypervisor.start(name)
+        first, again = self.vitals(host)[name], self.vitals(host)[name]
+        host.hypervisor.destroy(name)
+        assert self.vitals(host)[name].reason is Reason.CUT
+        host.hypervisor.start(name)
+        assert first.life == again.life != self.vitals(host)[name].life
+
+    def test_what_is_paused_goes_on_when_it_is_resumed(self, host: Host) -> None:
+        name = host.domain("a", host.disk("a.qcow2"))
+        host.hypervisor.start(name)
+        before = self.vitals(host)[name].life
+        host.hypervisor.suspend(name)
+        paused = self.vitals(host)[name]
+        assert (paused.state, paused.reason, paused.life) == (DomainState.PAUSED, Reason.BY_HAND, before)
+        host.hypervisor.resume(name)
+        assert (host.hypervisor.get(name).state, self.vitals(host)[name].life) == (DomainState.RUNNING, before)
+
+    def test_what_is_off_is_neither_paused_nor_resumed(self, host: Host) -> None:
+        name = host.domain("a", host.disk("a.qcow2"))
+        for act in (host.hypervisor.suspend, host.hypervisor.resume):
+            with pytest.raises(MoltfleetError):
+                act(name)
+
+    def vitals(self, host: Host) -> dict[str, Vitals]:
+        """All that is told of this run's domains."""
+        told = host.hypervisor.vitals(timeout_s=30)
+        return {vitals.name: vitals for vitals in told if vitals.name.startswith(host.prefix)}
 
     def test_a_started_domain_runs_on_its_disk(self, host: Host) -> None:
         disk = host.disk("a.qcow2")

@@ -68,6 +68,11 @@ class StorageContract:
         found = host.storage.find_free_space()
         assert found is not None and found > Size.of_mib(1)
 
+    def test_a_pool_is_as_large_as_what_is_free_in_it_or_larger(self, host: Host) -> None:
+        host.disk("a.qcow2")
+        free, size = host.storage.find_free_space(), host.storage.find_size()
+        assert free is not None and size is not None and size >= free
+
     def test_deleting_says_whether_there_was_something(self, host: Host) -> None:
         name = host.disk("a.qcow2")
         assert host.storage.delete(name) is True

@@ -31,6 +31,7 @@ from moltfleet.model.errors import (
 from moltfleet.model.load import DomainUse
 from moltfleet.model.records import CloneRecord, Record
 from moltfleet.model.size import Size
+from moltfleet.model.vitals import Balloon, Reason, Vitals
 
 # An address that a foreign network's DHCP server gave.
 LEASED = "10.0.0.5"
@@ -46,6 +47,7 @@ class Running:
     size: Size
     off_at: float | None = None
     is_paused: bool = False
+    why_paused: Reason = Reason.BY_HAND
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class Machine:
     record: Record | None
     disk: str
     running: Running | None = None
+    why_off: Reason = Reason.OTHER
     has_managed_save: bool = False
     snapshots: tuple[str, ...] = ()
     is_newer: bool = False
@@ -79,7 +82,8 @@ class SaveImage:
 class FakeHypervisor:
     """The Hypervisor port. ``violations`` collects what real libvirt allows and a fleet must never do.
 
-    ``resident`` is what QEMU takes for a domain, by name; libvirt does not tell it of any other.
+    ``resident`` is what QEMU takes for a domain, by name; libvirt does not tell it of any other. So it is with
+    ``balloons``, ``used_cpu_s`` and ``grown``, the top layers; ``hangs`` is a QEMU that keeps statistics waiting.
     """
 
     storage: FakeStorage
@@ -90,6 +94,10 @@ class FakeHypervisor:
     commands: list[tuple[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     resident: dict[str, Size] = field(default_factory=dict)
+    balloons: dict[str, Balloon] = field(default_factory=dict)
+    used_cpu_s: dict[str, float] = field(default_factory=dict)
+    grown: dict[str, Size] = field(default_factory=dict)
+    hangs: bool = False
     skips_a_layer: set[str] = field(default_factory=set)
     facts: HostFacts = field(
         default_factory=lambda: HostFacts(
@@ -171,6 +179,28 @@ class FakeHypervisor:
         return tuple(
             DomainUse(d.name, d.state, d.active_memory or d.memory, d.vcpus, self.resident.get(d.name), emulated)
             for d in active
+        )
+
+    def vitals(self, *, timeout_s: float) -> tuple[Vitals, ...]:
+        if self.hangs:
+            self.clock.sleep(timeout_s)
+            raise DeadlinePassed(f"libvirt did not answer within {timeout_s:.0f} s: look at all domains")
+        return tuple(self._vitals(domain) for domain in self._all())
+
+    def _vitals(self, domain: Domain) -> Vitals:
+        name, machine = domain.name, self.machines[domain.name]
+        running = machine.running
+        if running is None:
+            return Vitals(name, domain.state, machine.why_off)
+        return Vitals(
+            name=name,
+            state=domain.state,
+            reason=running.why_paused if running.is_paused else Reason.OTHER,
+            life=f"{running.memory.boot_id} {running.chain[0]}",
+            balloon=self.balloons.get(name),
+            resident=self.resident.get(name),
+            cpu_s=self.used_cpu_s.get(name),
+            disk=self.grown.get(name),
         )
 
     def find(self, name: str) -> Domain | None:
@@ -299,7 +329,20 @@ class FakeHypervisor:
         return chain
 
     def destroy(self, name: str) -> None:
-        self._machine(name).running = None
+        machine = self._machine(name)
+        machine.running, machine.why_off = None, Reason.CUT
+
+    def suspend(self, name: str) -> None:
+        running = self._machine(name).running
+        if running is None or running.is_paused:
+            raise WrongState(f"libvirt failed to pause {name}: domain is not running")
+        running.is_paused, running.why_paused = True, Reason.BY_HAND
+
+    def resume(self, name: str) -> None:
+        running = self._machine(name).running
+        if running is None or not running.is_paused:
+            raise WrongState(f"libvirt failed to resume {name}: domain is not paused")
+        running.is_paused = False
 
     def request_shutdown(self, name: str) -> str:
         machine = self._machine(name)

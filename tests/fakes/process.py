@@ -21,6 +21,8 @@ CHANGING = frozenset(
             "set_disk",
             "start",
             "destroy",
+            "suspend",
+            "resume",
             "request_shutdown",
             "undefine",
             "save",

@@ -196,6 +196,9 @@ class FakeStorage:
     def find_free_space(self) -> Size | None:
         return self.free_space() if self.has_pool else None
 
+    def find_size(self) -> Size | None:
+        return self.free if self.has_pool else None
+
     def fill(self) -> None:
         """Leave no room for even an empty overlay."""
         self.free = Size(sum(disk.length for disk in list(self.disks.values())) + _HEADER - 1)

@@ -23,6 +23,7 @@ from moltfleet.model.load import DomainUse
 from moltfleet.model.names import not_found
 from moltfleet.model.records import Record
 from moltfleet.model.size import Size
+from moltfleet.model.vitals import Vitals
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -69,6 +70,10 @@ class LibvirtHypervisor:
         """See the port: one bulk call."""
         emulated = self.host().virt_type is VirtType.QEMU
         return self._gate.call("measure domains", lambda c: statistics.read_use(c, emulated=emulated), repeatable=True)
+
+    def vitals(self, *, timeout_s: float) -> tuple[Vitals, ...]:
+        """See the port: two bulk calls."""
+        return self._gate.call("look at all domains", statistics.read_vitals, timeout_s=timeout_s, repeatable=True)
 
     def find(self, name: str) -> Domain | None:
         """See the port."""
@@ -199,6 +204,14 @@ class LibvirtHypervisor:
                     domain.destroy()
 
         self._with(name, "cut the power of", cut, timeout_s=60)
+
+    def suspend(self, name: str) -> None:
+        """See the port."""
+        self._with(name, "pause", lambda domain: domain.suspend())
+
+    def resume(self, name: str) -> None:
+        """See the port."""
+        self._with(name, "resume", lambda domain: domain.resume())
 
     def request_shutdown(self, name: str) -> str:
         """See the port."""

@@ -122,6 +122,15 @@ class LibvirtStorage:
         measured = self._measure_space(path) if self._measure_space else None
         return told if measured is None else min(told, measured)
 
+    def find_size(self) -> Size | None:
+        """See the port."""
+
+        def look(connection: Any) -> Size | None:
+            pool = _find_pool(connection, self._pool_name)
+            return Size(int(pool.info()[1])) if pool is not None and pool.isActive() else None
+
+        return self._gate.call("look at the pool's size", look, repeatable=True)
+
     def _look_at_space(self, connection: Any) -> tuple[Size, str] | None:
         pool = _find_pool(connection, self._pool_name)
         if pool is None or not pool.isActive():
