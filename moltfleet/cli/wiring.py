@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterable, Sequence
 
 from moltfleet.adapters import hostinfo
+from moltfleet.adapters.chronicle import ChronicleFile, chronicle_path
 from moltfleet.adapters.clock import SystemClock
 from moltfleet.adapters.images import ImageFiles
 from moltfleet.adapters.keys import LocalKeys
@@ -57,6 +58,7 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         images=ImageFiles(progress, catalogue=config.catalogue),
         bootstrap=BootstrapFiles(),
         profiles=ProfileFiles(),
+        chronicle=ChronicleFile(chronicle_path(uri)),
         clock=clock,
         progress=progress,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moltfleet.model.chronicle import Chronicle
 from moltfleet.model.ports import (
     Bootstrap,
     Clock,
@@ -43,5 +44,6 @@ class Fleet:
     images: Images
     bootstrap: Bootstrap
     profiles: Profiles
+    chronicle: Chronicle
     clock: Clock
     progress: Progress

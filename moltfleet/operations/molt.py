@@ -15,6 +15,7 @@ from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.parallel import each
+from moltfleet.operations.tallying import counted
 
 
 def plan_molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[str, ...]:
@@ -46,11 +47,13 @@ def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[M
                 admission.room(fleet, name, request.admission, with_disk=False),
             ):
                 repair.repair_clone(fleet, name, for_molt=True)
-                return molt_one(fleet, name, request)
+                return counted(fleet, molt_one(fleet, name, request))
         except MoltfleetError as error:
             seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
             mode = "cold" if request.cold else "warm"
-            return MoltResult(name, "failed", mode, describe_failure(error), seconds=seconds, error=error)
+            return counted(
+                fleet, MoltResult(name, "failed", mode, describe_failure(error), seconds=seconds, error=error)
+            )
 
     return each(names, act, jobs=request.jobs or _jobs(fleet, names))
 

@@ -1,5 +1,6 @@
 """In-memory stand-ins for every port, behaving as real libvirt and real guests were seen to behave."""
 
+from fakes.chronicle import FakeChronicle
 from fakes.clock import FakeClock
 from fakes.files import FakeBootstrap, FakeImages, FakeKeys, FakeProfiles, FakeSeeds
 from fakes.guests import Behaviour, FakeGuest, FakeGuests, FakeSession, failed, ok
@@ -16,6 +17,7 @@ __all__ = [
     "Behaviour",
     "Disk",
     "FakeBootstrap",
+    "FakeChronicle",
     "FakeClock",
     "FakeGuest",
     "FakeGuests",

@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import Any
 
+from fakes.chronicle import FakeChronicle
 from fakes.clock import FakeClock
 from fakes.files import FakeBootstrap, FakeImages, FakeKeys, FakeProfiles, FakeSeeds
 from fakes.guests import FakeGuest, FakeGuests
@@ -40,6 +41,7 @@ class World:
         self.guests = FakeGuests(self.hypervisor, self.clock)
         self.keys = FakeKeys()
         self.images = FakeImages()
+        self.chronicle = FakeChronicle()
         self.progress = RecordingProgress()
         self.config = Config.model_validate({"uri": "test:///fake", "jobs": 1, **config})
         self.fleet = self.process()
@@ -59,6 +61,7 @@ class World:
             "images": self.images,
             "bootstrap": FakeBootstrap(),
             "profiles": FakeProfiles(),
+            "chronicle": self.chronicle,
             "clock": self.clock,
             "progress": self.progress,
         }

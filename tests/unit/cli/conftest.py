@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner
 
-from fakes import FakeMeter
+from fakes import FakeChronicle, FakeMeter
 from moltfleet.cli.app import app
 from moltfleet.cli.invocation import FleetBuilder, HostBuilder, Invocation, SshOpener
 from moltfleet.config import Config
@@ -233,6 +233,7 @@ class MemoryFleet:
     hypervisor: MemoryHypervisor
     storage: MemoryStorage
     meter: FakeMeter = field(default_factory=FakeMeter)
+    chronicle: FakeChronicle = field(default_factory=FakeChronicle)
     locks: MemoryLocks = field(default_factory=MemoryLocks)
     guests: MemoryGuests = field(default_factory=MemoryGuests)
     seen: list[tuple[Config, str]] = field(default_factory=list)
@@ -243,7 +244,8 @@ class MemoryFleet:
         return Fleet(
             config=config, hypervisor=self.hypervisor, meter=self.meter, storage=self.storage, networks=unused,
             locks=self.locks, reservations=MemoryReservations(), guests=self.guests, keys=MemoryKeys(), seeds=unused,
-            images=unused, bootstrap=unused, profiles=unused, clock=MemoryClock(), progress=progress,
+            images=unused, bootstrap=unused, profiles=unused, chronicle=self.chronicle, clock=MemoryClock(),
+            progress=progress,
         )  # fmt: skip  # type: ignore[arg-type]
 
     def forget_clones(self) -> None:
