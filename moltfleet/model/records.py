@@ -110,12 +110,22 @@ class Forced:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A wish that a clone is not molted by itself: until when (UTC, ISO 8601), whose, and why ("" if not said)."""
+
+    until: str
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CloneRecord:
     """A clone. ``host_keys`` are the public SSH host keys, one "type base64" each; ``top`` is the writable layer.
 
     ``trash`` are volumes that are no longer needed and still have to go; ``wants_ram`` says whether the clean point of
     the first start is to be warm; ``probe`` marks a clone that only proves that its golden is sealed. ``stopped`` says
     that a command stopped it: one that is off without that was running when the host, or QEMU, went down.
+    ``paused`` is when this program paused it because it filled the pool; it means nothing while it runs.
     """
 
     golden: str
@@ -140,6 +150,8 @@ class CloneRecord:
     probe: bool = False
     stopped: bool = False
     forced: Forced | None = None
+    hold: Hold | None = None
+    paused: str | None = None
     version: int = VERSION
 
     def volumes(self) -> frozenset[str]:
