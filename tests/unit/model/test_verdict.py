@@ -74,7 +74,7 @@ def test_memory_that_rises_is_told_by_when_it_is_used_up(start: float, per_minut
     assert found.verdict is expected
     if expected is not Verdict.OK:
         assert found.seconds is not None and found.rate is not None
-        assert found.rate == pytest.approx(per_minute * GIB / 60, rel=0.05)
+        assert found.rate == pytest.approx(per_minute * GIB / 60, rel=0.1)
         assert "all of it in" in found.evidence[0] and "warning were possible" in found.evidence[0]
 
 
