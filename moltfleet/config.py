@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,6 +20,9 @@ from moltfleet.model.catalogue import CatalogueEntry
 from moltfleet.model.errors import InvalidInput
 from moltfleet.model.names import printable
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.policy import Policy
 
 DEFAULT_URI = "qemu:///system"
 FILE_NAME = "moltfleet.toml"
@@ -87,6 +91,72 @@ class Nightly(_Section):
     hours: float = Field(default=4, gt=0, le=24, strict=True, description="Hours after which a night ends by itself.")
 
 
+class LeakPolicy(_Section):
+    """`[policy]`: when a clone counts as leaking, and what stands against molting it by itself."""
+
+    horizon_minutes: float = Field(
+        default=120, gt=0, le=1440, strict=True, description="It leaks when its memory is used up within so long."
+    )
+    critical_minutes: float = Field(default=15, gt=0, le=1440, strict=True, description="And is critical within.")
+    leaking_percent: float = Field(
+        default=85, gt=0, le=100, strict=True, description="It leaks when so much is in use, whatever the forecast."
+    )
+    critical_percent: float = Field(default=95, gt=0, le=100, strict=True, description="And is critical from.")
+    cooldown_minutes: float = Field(
+        default=60, ge=0, le=1440, strict=True, description="After a molt it is not molted by itself for so long."
+    )
+    quiet_hours: tuple[str, ...] = Field(
+        default=(), description='Local hours in which only what is critical is molted, such as ["09:00-18:00"].'
+    )
+    busy_percent: float = Field(
+        default=5, ge=0, le=6400, strict=True, description="It is busy when its agents use so much of one processor."
+    )
+    busy_minutes: float = Field(default=5, gt=0, le=120, strict=True, description="Over so long.")
+    pool_percent: float = Field(
+        default=5, ge=0, le=50, strict=True, description="The clone that fills the pool is paused when no more is free."
+    )
+    restart: bool = Field(default=True, strict=True, description="Start clones that went down by themselves.")
+    guest_seconds: float = Field(
+        default=10, gt=0, le=600, strict=True, description="How long a survey waits for a guest (longer if emulated)."
+    )
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _check_hours(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        from moltfleet.model.policy import Hours
+
+        try:
+            return tuple(str(Hours.parse(text)) for text in texts)
+        except InvalidInput as error:
+            raise ValueError(error.brief) from error
+
+    @model_validator(mode="after")
+    def _check_order(self) -> LeakPolicy:
+        if self.critical_minutes > self.horizon_minutes:
+            raise ValueError("critical_minutes is more than horizon_minutes")
+        if self.critical_percent < self.leaking_percent:
+            raise ValueError("critical_percent is less than leaking_percent")
+        return self
+
+    def rules(self) -> Policy:
+        """Return it as decisions are made by."""
+        from moltfleet.model.policy import Hours, Policy
+
+        return Policy(
+            horizon_s=self.horizon_minutes * 60,
+            critical_s=self.critical_minutes * 60,
+            leaking_share=self.leaking_percent / 100,
+            critical_share=self.critical_percent / 100,
+            cooldown_s=self.cooldown_minutes * 60,
+            quiet=tuple(Hours.parse(text) for text in self.quiet_hours),
+            busy_share=self.busy_percent / 100,
+            busy_s=self.busy_minutes * 60,
+            pool_share=self.pool_percent / 100,
+            restart=self.restart,
+            guest_s=self.guest_seconds,
+        )
+
+
 class ImageEntry(_Section):
     """`[images.NAME]`: a base image that `golden build --image NAME` knows."""
 
@@ -145,6 +215,11 @@ class Config(_Section):
     )
     timeouts: Timeouts = Timeouts()
     nightly: Nightly = Nightly()
+    policy: LeakPolicy = LeakPolicy()
+    notify: str = Field(
+        default="",
+        description="A command that is run, without a shell, when something happens: docs/policy.md.",
+    )
     jobs: int = Field(
         default_factory=lambda: max(2, min(4, (os.cpu_count() or 1) // 2)),
         ge=1,
@@ -181,6 +256,15 @@ class Config(_Section):
         if not expanded.is_absolute():
             raise ValueError("is not an absolute path")
         return expanded
+
+    @field_validator("notify")
+    @classmethod
+    def _check_command(cls, command: str) -> str:
+        try:
+            shlex.split(command)
+        except ValueError as error:
+            raise ValueError(f"is no command line: {error}") from error
+        return command
 
     @field_validator("subnets")
     @classmethod
@@ -278,7 +362,7 @@ def _nearest(location: tuple[str, ...]) -> str:
     """Say which known key is meant, where it belongs, or which there are."""
     *section, name = location
     known = sorted(_model_of(tuple(section)).model_fields)
-    homes = [home for home in ("defaults", "timeouts", "nightly") if name in _model_of((home,)).model_fields]
+    homes = [home for home in ("defaults", "timeouts", "nightly", "policy") if name in _model_of((home,)).model_fields]
     if homes and not section:
         return f"It belongs under [{homes[0]}]."
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -294,6 +378,7 @@ def _model_of(section: tuple[str, ...]) -> type[BaseModel]:
         ("defaults",): Defaults,
         ("timeouts",): Timeouts,
         ("nightly",): Nightly,
+        ("policy",): LeakPolicy,
     }
     return models.get(section, ImageEntry)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import platformdirs
 
 from moltfleet.adapters import hostinfo
 from moltfleet.adapters.chronicle import ChronicleFile, chronicle_path
@@ -21,9 +24,11 @@ from moltfleet.adapters.locks import FileLocks
 from moltfleet.adapters.meter import LocalMeter
 from moltfleet.adapters.openssh import SshClient, known_hosts_path, write_known_hosts
 from moltfleet.adapters.profiles import ProfileFiles
+from moltfleet.adapters.rescue.store import RescueFiles
 from moltfleet.adapters.reservations import LockReservations
 from moltfleet.adapters.resources import BootstrapFiles
 from moltfleet.adapters.run import hand_over
+from moltfleet.adapters.samples import SqliteSamples, samples_path
 from moltfleet.adapters.seed import NoCloudSeeds
 from moltfleet.adapters.ssh import SshGuests
 from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
@@ -58,10 +63,19 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         images=ImageFiles(progress, catalogue=config.catalogue),
         bootstrap=BootstrapFiles(),
         profiles=ProfileFiles(),
+        samples=SqliteSamples(samples_path(uri), clock, boot=hostinfo.boot_id()),
         chronicle=ChronicleFile(chronicle_path(uri)),
+        rescues=_rescues(config),
         clock=clock,
         progress=progress,
     )
+
+
+def _rescues(config: Config) -> RescueFiles:
+    wanted = config.rescue
+    default = platformdirs.user_data_path("moltfleet") / "rescued"
+    root = Path(wanted.directory).expanduser() if wanted.directory else default
+    return RescueFiles(root, per_clone=wanted.per_clone, total=wanted.total)
 
 
 def _locks(config: Config, uri: str, gate: Gate, clock: Clock) -> Locks:

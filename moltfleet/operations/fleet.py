@@ -19,6 +19,7 @@ from moltfleet.model.ports import (
     Profiles,
     Progress,
     Reservations,
+    Samples,
     Seeds,
     Storage,
 )
@@ -44,6 +45,7 @@ class Fleet:
     images: Images
     bootstrap: Bootstrap
     profiles: Profiles
+    samples: Samples
     chronicle: Chronicle
     clock: Clock
     progress: Progress

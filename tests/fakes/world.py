@@ -15,6 +15,8 @@ from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter
 from fakes.networks import FakeNetworks
 from fakes.process import Process, Watched
+from fakes.rescues import FakeRescues
+from fakes.samples import FakeSamples
 from fakes.storage import Disk, FakeStorage
 from moltfleet.adapters.reservations import LockReservations
 from moltfleet.config import Config
@@ -41,7 +43,9 @@ class World:
         self.guests = FakeGuests(self.hypervisor, self.clock)
         self.keys = FakeKeys()
         self.images = FakeImages()
+        self.samples = FakeSamples()
         self.chronicle = FakeChronicle()
+        self.rescues = FakeRescues()
         self.progress = RecordingProgress()
         self.config = Config.model_validate({"uri": "test:///fake", "jobs": 1, **config})
         self.fleet = self.process()
@@ -61,7 +65,9 @@ class World:
             "images": self.images,
             "bootstrap": FakeBootstrap(),
             "profiles": FakeProfiles(),
+            "samples": self.samples,
             "chronicle": self.chronicle,
+            "rescues": self.rescues,
             "clock": self.clock,
             "progress": self.progress,
         }

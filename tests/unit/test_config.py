@@ -192,3 +192,51 @@ def test_no_text_whatsoever_leads_to_anything_but_a_config_or_one_line(text: str
             assert isinstance(load_config(path, uri=None, environment={}), Config)
         except InvalidInput as error:
             assert "\n" not in error.brief
+
+
+def test_the_policy_is_read_and_handed_on_in_seconds_and_shares(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        """
+        notify = "notify-send 'A clone'"
+
+        [policy]
+        horizon_minutes = 60
+        critical_minutes = 10
+        leaking_percent = 70
+        critical_percent = 90
+        cooldown_minutes = 30
+        quiet_hours = ["09:00-12:00", "22:00-06:00"]
+        busy_percent = 10
+        busy_minutes = 2
+        pool_percent = 8
+        restart = false
+        guest_seconds = 20
+        """,
+    )
+    rules = config.policy.rules()
+    assert (rules.horizon_s, rules.critical_s, rules.cooldown_s, rules.busy_s) == (3600, 600, 1800, 120)
+    assert (rules.leaking_share, rules.critical_share, rules.busy_share, rules.pool_share) == (0.7, 0.9, 0.1, 0.08)
+    assert [str(hours) for hours in rules.quiet] == ["09:00-12:00", "22:00-06:00"]
+    assert (rules.restart, rules.guest_s, config.notify) == (False, 20, "notify-send 'A clone'")
+
+
+def test_without_a_word_the_policy_is_that_of_the_model() -> None:
+    from moltfleet.model.policy import Policy
+
+    assert Config().policy.rules() == Policy()
+
+
+@pytest.mark.parametrize(
+    ("text", "brief"),
+    [
+        ("[policy]\nquiet_hours = ['9-17']", "policy.quiet_hours: hours '9-17' are not such as 22:00-06:30"),
+        ("[policy]\nhorizon_minutes = 5", "policy: critical_minutes is more than horizon_minutes"),
+        ("[policy]\nleaking_percent = 99", "policy: critical_percent is less than leaking_percent"),
+        ("[policy]\nbusy_percent = 'much'", "policy.busy_percent: "),
+        ('notify = "it\'s"', "notify: is no command line: No closing quotation"),
+        ("restart = true", "key 'restart' is unknown"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused_in_one_line(tmp_path: Path, text: str, brief: str) -> None:
+    assert brief in refused(tmp_path, text).brief

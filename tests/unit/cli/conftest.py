@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner
 
-from fakes import FakeChronicle, FakeMeter
+from fakes import FakeChronicle, FakeMeter, FakeRescues, FakeSamples
 from moltfleet.cli.app import app
 from moltfleet.cli.invocation import FleetBuilder, HostBuilder, Invocation, SshOpener
 from moltfleet.config import Config
@@ -30,6 +30,7 @@ from moltfleet.model.records import (
     Record,
 )
 from moltfleet.model.size import Size
+from moltfleet.model.vitals import Balloon, Vitals
 from moltfleet.model.volumes import Stamp, Volume
 from moltfleet.operations.fleet import Fleet
 
@@ -99,6 +100,18 @@ class MemoryHypervisor:
     def find(self, name: str) -> Domain | None:
         return self.known.get(name)
 
+    def vitals(self, *, timeout_s: float) -> tuple[Vitals, ...]:
+        return tuple(self._vitals(domain) for domain in self.known.values())
+
+    def _vitals(self, domain: Domain) -> Vitals:
+        if not domain.is_active:
+            return Vitals(domain.name, domain.state)
+        balloon = Balloon(domain.memory, Size.of_gib(12), MemoryClock().now() - 2)
+        return Vitals(
+            domain.name, domain.state, life="1", balloon=balloon, resident=Size.of_gib(1), cpu_s=60.0,
+            disk=Size.of_mib(100),
+        )  # fmt: skip
+
     def get(self, name: str) -> Domain:
         if name not in self.known:
             raise NotFound(f"No domain is named {name!r}")
@@ -146,6 +159,9 @@ class MemoryStorage:
 
     def find_free_space(self) -> Size | None:
         return Size.of_gib(200)
+
+    def find_size(self) -> Size | None:
+        return Size.of_gib(500)
 
     def read(self, name: str, *, limit: int) -> bytes:
         return MANIFEST
@@ -234,6 +250,8 @@ class MemoryFleet:
     storage: MemoryStorage
     meter: FakeMeter = field(default_factory=FakeMeter)
     chronicle: FakeChronicle = field(default_factory=FakeChronicle)
+    rescues: FakeRescues = field(default_factory=FakeRescues)
+    samples: FakeSamples = field(default_factory=FakeSamples)
     locks: MemoryLocks = field(default_factory=MemoryLocks)
     guests: MemoryGuests = field(default_factory=MemoryGuests)
     seen: list[tuple[Config, str]] = field(default_factory=list)
@@ -244,8 +262,9 @@ class MemoryFleet:
         return Fleet(
             config=config, hypervisor=self.hypervisor, meter=self.meter, storage=self.storage, networks=unused,
             locks=self.locks, reservations=MemoryReservations(), guests=self.guests, keys=MemoryKeys(), seeds=unused,
-            images=unused, bootstrap=unused, profiles=unused, chronicle=self.chronicle, clock=MemoryClock(),
-            progress=progress,
+            images=unused, bootstrap=unused, profiles=unused, samples=self.samples, chronicle=self.chronicle,
+            rescues=self.rescues,
+            clock=MemoryClock(), progress=progress,
         )  # fmt: skip  # type: ignore[arg-type]
 
     def forget_clones(self) -> None:
