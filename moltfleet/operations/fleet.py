@@ -23,6 +23,7 @@ from moltfleet.model.ports import (
     Seeds,
     Storage,
 )
+from moltfleet.model.rescue import Rescues
 
 if TYPE_CHECKING:
     from moltfleet.config import Config
@@ -47,5 +48,6 @@ class Fleet:
     profiles: Profiles
     samples: Samples
     chronicle: Chronicle
+    rescues: Rescues
     clock: Clock
     progress: Progress

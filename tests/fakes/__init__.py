@@ -9,6 +9,7 @@ from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter, a_calm_host
 from fakes.networks import FakeNetworks
 from fakes.process import Killed, Process, effects_told_to
+from fakes.rescues import FakeRescues
 from fakes.samples import FakeSamples
 from fakes.storage import Disk, FakeStorage, qcow2_image
 from fakes.world import World, a_fleet, a_world
@@ -28,6 +29,7 @@ __all__ = [
     "FakeMeter",
     "FakeNetworks",
     "FakeProfiles",
+    "FakeRescues",
     "FakeSamples",
     "FakeSeeds",
     "FakeSession",

@@ -15,7 +15,7 @@ from moltfleet.model.ports import HostKeyPair, SeedSpec, SourceImage
 from moltfleet.model.recipe import CloudConfig, Profile
 from moltfleet.model.size import Size
 
-SCRIPTS = ("after-molt.sh", "before-save.sh", "identity.sh", "provision.sh", "seal.sh", "verify.py")
+SCRIPTS = ("after-molt.sh", "before-save.sh", "identity.sh", "provision.sh", "rescue.sh", "seal.sh", "verify.py")
 
 
 class FakeKeys:

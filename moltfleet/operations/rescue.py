@@ -1,0 +1,146 @@
+"""Pull a guest's work out before a molt throws it away: asked for over SSH, bounded, looked through, stored.
+
+It never needs the guest's cooperation: whatever does not come is said, and the molt then keeps the layer instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from moltfleet.model.errors import (
+    DeadlinePassed,
+    GuestFailed,
+    GuestUnreachable,
+    MoltfleetError,
+    NoCapacity,
+    ToolFailed,
+    WrongState,
+)
+from moltfleet.model.records import CloneRecord
+from moltfleet.model.rescue import Manifest, Outcome, Part, PartState, RescueResult, label_of, worst
+from moltfleet.operations.clones import clone_names, endpoint, get_clone
+from moltfleet.operations.deadlines import Deadline, timestamp
+from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.guest import login
+from moltfleet.operations.guest_scripts import describe_failure
+from moltfleet.operations.measuring import is_emulated
+from moltfleet.operations.parallel import each
+from moltfleet.operations.rescue_guest import SCRIPT, Asking, Found, look
+from moltfleet.operations.rescue_pieces import Pieces, described
+
+# One piece may not use up the time of all.
+_LONGEST_PIECE_S = 300.0
+_HINT = "docs/rescue.md says what to do with what is there."
+
+
+def plan_rescue(fleet: Fleet, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Say, one line per clone, what a rescue would do; asks no guest."""
+    wanted = fleet.config.rescue
+    where = ", ".join((*wanted.roots, *wanted.paths))
+    return tuple(
+        f"{name}: would look through {where}, its tmux screens and crash logs, and store what is nowhere else "
+        f"below {fleet.rescues.place() / name}"
+        for name in clone_names(fleet, patterns)
+    )
+
+
+def rescue_all(fleet: Fleet, patterns: Sequence[str], *, reason: str) -> tuple[RescueResult, ...]:
+    """Rescue the work of every named clone, side by side."""
+    names = clone_names(fleet, patterns)
+    return each(names, lambda name: rescue(fleet, name, reason=reason), jobs=fleet.config.jobs)
+
+
+def rescue(fleet: Fleet, name: str, *, reason: str) -> RescueResult:
+    """Rescue the work of one clone; ``reason`` goes into the manifest. Failures stand in the result."""
+    try:
+        with fleet.locks.hold(name, verb="rescue the work of"):
+            return rescue_held(fleet, name, reason=reason)
+    except MoltfleetError as error:
+        return _ended(name, Outcome.REFUSED, error)
+
+
+def rescue_held(fleet: Fleet, name: str, *, reason: str) -> RescueResult:
+    """As :func:`rescue`, of a clone whose lock the caller holds."""
+    started = fleet.clock.monotonic()
+    with fleet.progress.step(f"Rescuing the work of {name}") as step:
+        try:
+            result = _rescue(fleet, name, reason, step.detail)
+        except (GuestUnreachable, DeadlinePassed, GuestFailed, WrongState) as error:
+            result = _ended(name, Outcome.UNREACHABLE, error)
+        except (NoCapacity, ToolFailed) as error:
+            result = _ended(name, Outcome.REFUSED, error)
+    return replace(result, seconds=fleet.clock.monotonic() - started)
+
+
+def _rescue(fleet: Fleet, name: str, reason: str, show: Callable[[str], None]) -> RescueResult:
+    _, clone = get_clone(fleet, name)
+    where = endpoint(fleet, name)
+    wanted = fleet.config.rescue
+    factor = fleet.config.emulation_factor if is_emulated(fleet) else 1.0
+    deadline = Deadline.after(fleet.clock, wanted.seconds * factor)
+    now = timestamp(fleet.clock)
+    with ExitStack() as draft, ExitStack() as connection:
+        session = connection.enter_context(login(fleet, where))
+        asking = Asking(session, fleet.bootstrap.read(SCRIPT).decode(), wanted.largest_file.bytes)
+        show("looking for work")
+        longest_s = _LONGEST_PIECE_S * factor
+        found = look(asking, wanted.roots, wanted.paths, timeout_s=min(longest_s, deadline.left_s))
+        pieces = Pieces(
+            asking,
+            lambda: draft.enter_context(fleet.rescues.begin(name, label_of(now))),
+            deadline,
+            longest_s,
+            show,
+        )
+        pieces.fetch_all(found)
+        connection.close()
+        pieces.look_through(described(found))
+        manifest = _manifest(name, clone, found, pieces, now=now, reason=reason)
+        if pieces.draft is None or not any(part.name for part in pieces.parts):
+            return _result(manifest)
+        saved = pieces.draft.finish(manifest)
+    return replace(_result(manifest), directory=saved.directory, size=saved.size)
+
+
+def _manifest(name: str, clone: CloneRecord, found: Found, pieces: Pieces, *, now: str, reason: str) -> Manifest:
+    outcome = Outcome.PARTLY if found.troubles else worst(pieces.parts)
+    return Manifest(
+        clone=name,
+        golden=clone.golden,
+        generation=clone.generation,
+        user=clone.user,
+        taken_at=now,
+        reason=reason,
+        outcome=outcome,
+        details=(*found.troubles, *pieces.details),
+        repositories=described(found),
+        parts=tuple(pieces.parts),
+        renamed=tuple(pieces.renamed),
+    )
+
+
+def _result(manifest: Manifest) -> RescueResult:
+    """The result so far, with an error that names the first thing that is missing."""
+    error = None
+    if manifest.outcome is Outcome.PARTLY:
+        flaw = next((_told(part) for part in manifest.parts if part.state in (PartState.BAD, PartState.LEFT)), "")
+        first = flaw or next(iter(manifest.details), "")
+        error = GuestFailed(f"Work of {manifest.clone!r} was rescued only in part: {first}", hint=_HINT)
+    return RescueResult(
+        clone=manifest.clone,
+        outcome=manifest.outcome,
+        repositories=len(manifest.repositories),
+        parts=manifest.parts,
+        details=manifest.details,
+        error=error,
+    )
+
+
+def _told(part: Part) -> str:
+    return f"{part.kind} of {part.origin}: {part.detail}"
+
+
+def _ended(name: str, outcome: Outcome, error: MoltfleetError) -> RescueResult:
+    return RescueResult(name, outcome, details=(describe_failure(error),), error=error)
