@@ -191,7 +191,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One look at the guest. ``unseen`` says what could not be looked at, and why."""
+    """One look at the guest. ``unseen`` says what could not be looked at, and why.
+
+    ``agents_cpu_s`` is the processor time that agents in scopes used since the boot, None where it is not counted.
+    """
 
     host: str
     version: str
@@ -214,6 +217,7 @@ class Health:
     trends: tuple[Trend, ...]
     findings: tuple[Finding, ...]
     unseen: tuple[str, ...]
+    agents_cpu_s: float | None = None
 
     def document(self) -> dict[str, object]:
         """Return the report as a JSON document."""

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from moltfleet.model.domain import DomainState
 from moltfleet.model.records import Hold
 from moltfleet.model.size import Size
 from moltfleet.model.verdict import Judgement, Verdict
 from moltfleet.model.vitals import Reason
+
+
+class Ask(StrEnum):
+    """Which guests are asked how they are: all that run, those that statistics give a reason to, or none."""
+
+    ALL = "all"
+    SUSPECTS = "suspects"
+    NONE = "none"
+
 
 _RUNNING = (DomainState.RUNNING, DomainState.BLOCKED)
 

@@ -21,9 +21,12 @@ OnOutput = Callable[[str, bool, bytes], None]
 
 
 @contextmanager
-def login(fleet: Fleet, where: Endpoint) -> Iterator[GuestSession]:
-    """Log in; another user's clone is first told our key by its agent, which group libvirt may do anyway."""
-    limit = timeouts(fleet).login
+def login(fleet: Fleet, where: Endpoint, *, timeout_s: float | None = None) -> Iterator[GuestSession]:
+    """Log in; another user's clone is first told our key by its agent, which group libvirt may do anyway.
+
+    ``timeout_s`` None is the configured time for it.
+    """
+    limit = timeouts(fleet).login if timeout_s is None else timeout_s
     try:
         session = fleet.guests.login(where, timeout_s=limit)
         opened = session.__enter__()

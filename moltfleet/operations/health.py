@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from moltfleet.model.domain import CommandResult, DomainState
+from moltfleet.model.domain import CommandResult, DomainState, Endpoint
 from moltfleet.model.errors import GuestFailed, MoltfleetError, NotFound, WrongState
 from moltfleet.model.forecast import Verdict
 from moltfleet.model.health import SCHEMA, Health
@@ -48,7 +48,7 @@ def _look(fleet: Fleet, name: str) -> HealthResult:
     started = fleet.clock.monotonic()
     try:
         verdict, error = _state(fleet, name)
-        health = _ask(fleet, name) if error is None else None
+        health = ask(fleet, endpoint(fleet, name), limit_s=timeouts(fleet).login) if error is None else None
     except MoltfleetError as failure:
         verdict, error, health = "unknown", failure, None
     if health is not None:
@@ -69,10 +69,14 @@ def _state(fleet: Fleet, name: str) -> tuple[str, MoltfleetError | None]:
     return "unknown", None
 
 
-def _ask(fleet: Fleet, name: str) -> Health:
-    limit = timeouts(fleet).login
-    with login(fleet, endpoint(fleet, name)) as session:
-        answer = session.run(_COMMAND, timeout_s=limit, limit=_LARGEST)
+def ask(fleet: Fleet, where: Endpoint, *, limit_s: float) -> Health:
+    """Return what a running clone's health check says; the login and the check may each take so long.
+
+    Raises: NotFound when it has none, GuestFailed, GuestUnreachable, DeadlinePassed.
+    """
+    name = where.name
+    with login(fleet, where, timeout_s=limit_s) as session:
+        answer = session.run(_COMMAND, timeout_s=limit_s, limit=_LARGEST)
     if answer.exit_code == _NO_PROGRAM:
         raise NotFound(
             f"Clone {name!r} has no health check", hint=f"Put the guest tools in: moltfleet tools install {name}"

@@ -51,6 +51,7 @@ class FakeStorage:
     def __init__(self, clock: FakeClock) -> None:
         self.disks: dict[str, Disk] = {}
         self.free = Size.of_gib(100)
+        self.size = self.free
         self.has_pool = True
         self.refusals: list[str] = []
         self.users: Callable[[str, str, str | None], str | None] = lambda path, name, owner: None
@@ -197,7 +198,7 @@ class FakeStorage:
         return self.free_space() if self.has_pool else None
 
     def find_size(self) -> Size | None:
-        return self.free if self.has_pool else None
+        return self.size if self.has_pool else None
 
     def fill(self) -> None:
         """Leave no room for even an empty overlay."""

@@ -186,3 +186,12 @@ def test_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_how_often_it_looks(arguments: list[str], every: float | None) -> None:
     assert parse(arguments).every_s == every
+
+
+def test_the_processor_time_of_all_agents_is_told_where_it_is_counted(guest: HealthTree) -> None:
+    guest.agent()
+    assert guest.look().agents_cpu_s is None
+    guest.tree.write("sys/fs/cgroup/agents.slice/cpu.stat", "usage_usec 12345678\nuser_usec 1\nsystem_usec 2\n")
+    own = "sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/agents.slice"
+    guest.tree.write(f"{own}/cpu.stat", "usage_usec 1000000\n")
+    assert guest.look().agents_cpu_s == 13.346

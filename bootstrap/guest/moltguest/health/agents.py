@@ -9,6 +9,7 @@ from moltguest.health.report import Agent
 from moltguest.limits import Limits
 from moltguest.settings import Settings
 from moltguest.watchdog.census import Census
+from moltguest.watchdog.cgroups import Cgroups
 from moltguest.watchdog.files import printable
 from moltguest.watchdog.groups import Group
 from moltguest.watchdog.processes import Process
@@ -54,6 +55,12 @@ def read_population(root: str, limits: Limits, settings: Settings, now: float) -
     # What all agents of a slice share is in the slice's figure, and in none of its scopes'.
     used = sum(whole.used for whole in census.wholes) + sum(g.used for g in census.groups if not g.is_scope)
     return Population(table, tuple(agents), used, tuple(members), tuple(heaps), terminals, unreadable)
+
+
+def read_cpu(cgroups: Cgroups) -> float | None:
+    """Return the processor seconds of all agents in scopes since the boot, None where nothing counts them."""
+    told = [used for path in cgroups.agents_slices() if (used := cgroups.cpu_s(path)) is not None]
+    return round(sum(told), 3) if told else None
 
 
 def _agent(group: Group, processes: int) -> Agent:

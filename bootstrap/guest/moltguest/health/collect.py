@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from moltguest import samples
 from moltguest.backoff import boot_id
 from moltguest.health import findings, guards, trends
-from moltguest.health.agents import read_population
+from moltguest.health.agents import read_cpu, read_population
 from moltguest.health.counts import read_counts
 from moltguest.health.facts import Facts
 from moltguest.health.kills import read_kills
@@ -93,6 +93,7 @@ def collect(senses: Senses) -> Health:
         trends=facts.trends,
         findings=found,
         unseen=(*guest.problems, *_unseen(facts, everybody.unreadable, senses)),
+        agents_cpu_s=read_cpu(cgroups),
     )
 
 

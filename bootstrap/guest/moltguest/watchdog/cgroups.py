@@ -75,6 +75,11 @@ class Cgroups:
         """Return (memory.high, memory.max) in bytes, None for no limit."""
         return read_int(f"{self._top}{path}/memory.high"), read_int(f"{self._top}{path}/memory.max")
 
+    def cpu_s(self, path: str) -> float | None:
+        """Return the processor seconds that a group and what ended in it have used, None where that is not counted."""
+        used = read_fields(f"{self._top}{path}/cpu.stat").get(b"usage_usec")
+        return None if used is None else used / 1e6
+
     def oom_kills(self, path: str) -> int:
         """Return how many processes in and below a group the kernel has ended for want of memory."""
         return read_fields(f"{self._top}{path}/memory.events").get(_KILLED_BY_KERNEL, 0)
