@@ -205,6 +205,9 @@ class Hypervisor(Protocol):
     ) -> CommandResult:
         """Run a program by guest agent. Raises: GuestUnreachable, DeadlinePassed."""
 
+    def agent_clock(self, name: str) -> float:
+        """The guest's clock, in seconds since the epoch, by guest agent. Raises: GuestUnreachable."""
+
     def authorize_key(self, name: str, user: str, public_key: str) -> None:
         """Add a public SSH key for a guest user by guest agent. Raises: GuestUnreachable."""
 

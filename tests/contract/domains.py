@@ -219,6 +219,8 @@ class DomainContract:
         assert not host.hypervisor.agent_answers(name)
         with pytest.raises(ToolFailed):
             host.hypervisor.agent_run(name, ("/bin/true",), timeout_s=0.1)
+        with pytest.raises(MoltfleetError):
+            host.hypervisor.agent_clock(name)
 
 
 class ChainContract:

@@ -32,9 +32,9 @@ class Behaviour:
 
     ``cloud_init`` is "done", "disabled", "degraded", "error", "steps" (some failed) or "running" (for ever). ``boot_s``
     is the time until it answers, ``clock_error_s`` what its clock is off whatever it is told, ``way_s`` how long a
-    script and its answer are under way, each. ``needs`` is a file without which it does not come up. ``answers`` gives
-    results for commands that contain a text, before anything else looks at them. ``lacks`` is what keeps it from having
-    the guest tools: "no-systemd", "no-python" or "damaged".
+    script and its answer are under way, each, ``way_back_s`` how much longer the answer is. ``needs`` is a file without
+    which it does not come up. ``answers`` gives results for commands that contain a text, before anything else looks at
+    them. ``lacks`` is what keeps it from having the guest tools: "no-systemd", "no-python" or "damaged".
     """
 
     has_agent: bool = True
@@ -49,6 +49,7 @@ class Behaviour:
     shutdown_s: float = 2.0
     clock_error_s: float = 0.0
     way_s: float = 0.0
+    way_back_s: float = 0.0
     forgets_nonce: bool = False
     hangs: bool = False
     keeps_identity: bool = False
@@ -60,13 +61,13 @@ class Behaviour:
 
 @dataclass(slots=True)
 class Memory:
-    """The RAM of a running guest: gone at power-off, back with a restore."""
+    """The RAM of a running guest: gone at power-off, back with a restore. Its clock is ahead of the host's."""
 
     boot_id: str
     booted_at: float
     nonce: str | None = None
     timers_stopped: bool = False
-    clock_s: float | None = None
+    clock_ahead_s: float = -3600.0
 
 
 def ok(text: str = "") -> CommandResult:
@@ -99,6 +100,11 @@ class FakeGuest:
         if self.behaviour.needs and not self.read(self.behaviour.needs):
             return False
         return alive and self._clock.now() - self.memory.booted_at >= self.behaviour.boot_s
+
+    @property
+    def clock(self) -> float:
+        """What its clock shows."""
+        return self._clock.now() + self.memory.clock_ahead_s
 
     def read(self, key: str) -> str:
         """Read a file, as far as the layers that QEMU has open hold it."""
@@ -147,11 +153,11 @@ class FakeGuest:
         boot = "unchecked" if boot_id == "-" else "ok" if boot_id == self.memory.boot_id else "differs"
         good = verdict == "ok" and boot != "differs"
         self._clock.sleep(self.behaviour.way_s)
-        error_s = self.behaviour.clock_error_s
-        clock = self._clock.now() + error_s if error_s else float(epoch)
-        self._clock.sleep(self.behaviour.way_s)
         if good:
-            self.memory.clock_s, self.memory.timers_stopped = float(epoch), False
+            self.memory.clock_ahead_s = self.behaviour.clock_error_s or float(epoch) - self._clock.now()
+            self.memory.timers_stopped = False
+        clock = self.clock
+        self._clock.sleep(self.behaviour.way_s + self.behaviour.way_back_s)
         answer = {
             "ok": good,
             "nonce": verdict,

@@ -419,6 +419,9 @@ class FakeHypervisor:
         result = guest.run(" ".join(argv), input)
         return CommandResult(result.exit_code, result.stdout[:limit], result.stderr[:limit])
 
+    def agent_clock(self, name: str) -> float:
+        return self._require_agent(name).clock
+
     def authorize_key(self, name: str, user: str, public_key: str) -> None:
         guest = self._require_agent(name)
         guest.write("authorized", f"{guest.read('authorized')}\n{public_key}")

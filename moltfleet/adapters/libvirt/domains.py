@@ -280,6 +280,13 @@ class LibvirtHypervisor:
         request = agent.ExecRequest(argv=tuple(argv), input=input, timeout_s=timeout_s, limit=limit)
         return self._with(name, "run by agent in", lambda d: agent.run(d, request), timeout_s=timeout_s + 10)
 
+    def agent_clock(self, name: str) -> float:
+        """See the port."""
+        try:
+            return self._with(name, "read the clock of", agent.clock)
+        except ToolFailed as error:
+            raise GuestUnreachable(f"Guest agent of {name!r} did not tell the time", details=error.details) from error
+
     def authorize_key(self, name: str, user: str, public_key: str) -> None:
         """See the port."""
 

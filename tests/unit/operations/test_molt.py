@@ -35,7 +35,7 @@ def test_a_molt_steps_the_clock_and_starts_the_timers_again(clone: World) -> Non
     clone.clock.sleep(86_400)
     molt_one(clone)
     memory = clone.guest("crab-1").memory
-    assert memory.clock_s == pytest.approx(clone.clock.now(), abs=0.5)
+    assert memory.clock_ahead_s == pytest.approx(0.0, abs=0.5)
     assert not memory.timers_stopped
 
 
@@ -117,6 +117,19 @@ def test_a_clock_that_stays_wrong_goes_cold(clone: World) -> None:
 
 def test_on_a_host_without_a_processor_to_spare_the_way_to_the_guest_is_allowed_for(clone: World) -> None:
     clone.hypervisor.behave("crab-1", way_s=1.0)
+    assert molt_one(clone).mode == "warm"
+    assert clone.guest("crab-1").memory.clock_ahead_s == pytest.approx(0.0, abs=0.5)
+
+
+@pytest.mark.parametrize("way", [0.0, 2.0])
+def test_a_slow_way_back_is_not_taken_for_a_late_clock(clone: World, way: float) -> None:
+    clone.hypervisor.behave("crab-1", way_s=way, way_back_s=5.0)
+    assert molt_one(clone).mode == "warm"
+    assert clone.guest("crab-1").memory.clock_ahead_s == pytest.approx(0.0, abs=0.5)
+
+
+def test_without_an_agent_half_of_the_way_is_allowed_for(clone: World) -> None:
+    clone.hypervisor.behave("crab-1", has_agent=False, way_s=1.0)
     assert molt_one(clone).mode == "warm"
 
 
