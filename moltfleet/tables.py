@@ -78,6 +78,7 @@ class Nightly(Section):
     """`[nightly]`: what `moltfleet nightly` does, and until when."""
 
     hours: float = Field(default=4, gt=0, le=24, strict=True, description="Hours after which a night ends by itself.")
+    keep: int = Field(default=30, ge=1, le=1000, strict=True, description="Nights whose journals and reports are kept.")
 
 
 class Rescue(Section):

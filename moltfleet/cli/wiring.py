@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -12,6 +12,7 @@ import platformdirs
 from moltfleet.adapters import hostinfo
 from moltfleet.adapters.chronicle import ChronicleFile, chronicle_path
 from moltfleet.adapters.clock import SystemClock
+from moltfleet.adapters.earlyoom import recent_kills
 from moltfleet.adapters.images import ImageFiles
 from moltfleet.adapters.keys import LocalKeys
 from moltfleet.adapters.libvirt.domains import LibvirtHypervisor
@@ -22,6 +23,7 @@ from moltfleet.adapters.libvirt.networks import LibvirtNetworks
 from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.adapters.locks import FileLocks
 from moltfleet.adapters.meter import LocalMeter
+from moltfleet.adapters.nights import NightFiles, nights_path
 from moltfleet.adapters.openssh import SshClient, known_hosts_path, write_known_hosts
 from moltfleet.adapters.profiles import ProfileFiles
 from moltfleet.adapters.rescue.store import RescueFiles
@@ -32,6 +34,7 @@ from moltfleet.adapters.samples import SqliteSamples, samples_path
 from moltfleet.adapters.seed import NoCloudSeeds
 from moltfleet.adapters.ssh import SshGuests
 from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
+from moltfleet.adapters.textfile import PrometheusText
 from moltfleet.config import Config
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.ports import Clock, Locks, Progress
@@ -67,6 +70,7 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         chronicle=ChronicleFile(chronicle_path(uri)),
         rescues=_rescues(config),
         clock=clock,
+        nights=NightFiles(nights_path(uri), keep=config.nightly.keep),
         progress=progress,
     )
 
@@ -99,6 +103,16 @@ def _machine(uri: str) -> LocalMachine | None:
 
 def ssh_arguments(config: Config, where: Endpoint, words: Sequence[str]) -> list[str]:
     """Return the OpenSSH client's arguments for a shell, or for the command ``words``."""
+def metrics_text() -> PrometheusText:
+    """What writes metrics for Prometheus."""
+    return PrometheusText()
+
+
+def count_earlyoom_kills(config: Config) -> Callable[[], int | None]:
+    """What counts the kills of earlyoom on the host; of another machine's nobody knows."""
+    return recent_kills if is_local(config.uri) else lambda: None
+
+
     key = LocalKeys(config.authorized_keys).fleet_key_path
     return SshClient(key=key, known_hosts=known_hosts_path(config.uri)).argv(where, words)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moltfleet.model.chronicle import Chronicle
+from moltfleet.model.nightly import Nights
 from moltfleet.model.ports import (
     Bootstrap,
     Clock,
@@ -50,4 +51,5 @@ class Fleet:
     chronicle: Chronicle
     rescues: Rescues
     clock: Clock
+    nights: Nights
     progress: Progress

@@ -8,6 +8,7 @@ from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter, a_calm_host
 from fakes.networks import FakeNetworks
+from fakes.nights import FakeNights
 from fakes.process import Killed, Process, effects_told_to
 from fakes.rescues import FakeRescues
 from fakes.samples import FakeSamples
@@ -29,6 +30,7 @@ __all__ = [
     "FakeMeter",
     "FakeNetworks",
     "FakeProfiles",
+    "FakeNights",
     "FakeRescues",
     "FakeSamples",
     "FakeSeeds",

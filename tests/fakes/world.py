@@ -14,6 +14,7 @@ from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter
 from fakes.networks import FakeNetworks
+from fakes.nights import FakeNights
 from fakes.process import Process, Watched
 from fakes.rescues import FakeRescues
 from fakes.samples import FakeSamples
@@ -47,6 +48,7 @@ class World:
         self.chronicle = FakeChronicle()
         self.rescues = FakeRescues()
         self.progress = RecordingProgress()
+        self.nights = FakeNights()
         self.config = Config.model_validate({"uri": "test:///fake", "jobs": 1, **config})
         self.fleet = self.process()
 
@@ -70,6 +72,7 @@ class World:
             "rescues": self.rescues,
             "clock": self.clock,
             "progress": self.progress,
+            "nights": self.nights,
         }
         if process is not None:
             process.has_room = lambda name: self.locks.is_held(f"room.{name}")

@@ -37,6 +37,7 @@ SINGLE_IMPORTERS = {
     "tabulate": "cli/tables.py",
     "rich": "progress.py",
     "matplotlib": "cli/report/drawing.py",
+    "prometheus_client": "adapters/textfile.py",
 }
 WORN_OUT = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 

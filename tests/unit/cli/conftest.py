@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner
 
-from fakes import FakeChronicle, FakeMeter, FakeRescues, FakeSamples
+from fakes import FakeChronicle, FakeMeter, FakeNights, FakeRescues, FakeSamples
 from moltfleet.cli.app import app
 from moltfleet.cli.invocation import FleetBuilder, HostBuilder, Invocation, SshOpener
 from moltfleet.config import Config
@@ -250,6 +250,7 @@ class MemoryFleet:
     storage: MemoryStorage
     meter: FakeMeter = field(default_factory=FakeMeter)
     chronicle: FakeChronicle = field(default_factory=FakeChronicle)
+    nights: FakeNights = field(default_factory=FakeNights)
     rescues: FakeRescues = field(default_factory=FakeRescues)
     samples: FakeSamples = field(default_factory=FakeSamples)
     locks: MemoryLocks = field(default_factory=MemoryLocks)
@@ -262,7 +263,8 @@ class MemoryFleet:
         return Fleet(
             config=config, hypervisor=self.hypervisor, meter=self.meter, storage=self.storage, networks=unused,
             locks=self.locks, reservations=MemoryReservations(), guests=self.guests, keys=MemoryKeys(), seeds=unused,
-            images=unused, bootstrap=unused, profiles=unused, samples=self.samples, chronicle=self.chronicle,
+            images=unused, bootstrap=unused, profiles=unused, samples=self.samples,
+            chronicle=self.chronicle, nights=self.nights,
             rescues=self.rescues,
             clock=MemoryClock(), progress=progress,
         )  # fmt: skip  # type: ignore[arg-type]

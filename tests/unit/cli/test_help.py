@@ -14,7 +14,7 @@ from moltfleet.cli.command import FleetCommand
 
 HEAVY = (
     "libvirt", "paramiko", "pydantic", "rich", "httpx", "yaml", "tabulate", "psutil", "pycdlib", "cryptography",
-    "matplotlib", "numpy",
+    "matplotlib", "numpy", "prometheus_client",
 )  # fmt: skip
 CPU_SECONDS = 0.2
 
