@@ -15,10 +15,15 @@ from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
 
-_HAS_STOPPED = (
-    "[ -e /usr/local/lib/moltfleet/current ] && command -v systemctl >/dev/null && "
-    "! systemctl is-active --quiet moltfleet-watchdog && echo stopped"
-)
+# The watchdog may be on its way up still: it is waited for, for ten seconds.
+_HAS_STOPPED = """\
+[ -e /usr/local/lib/moltfleet/current ] && command -v systemctl >/dev/null || exit 1
+i=0
+until systemctl is-active --quiet moltfleet-watchdog; do
+  [ $i -lt 20 ] || { echo stopped; break; }
+  i=$((i+1)); sleep 0.5
+done
+"""
 
 
 def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | None = None) -> CloneRecord:
