@@ -33,8 +33,8 @@ from moltfleet.adapters.run import hand_over
 from moltfleet.adapters.samples import SqliteSamples, samples_path
 from moltfleet.adapters.seed import NoCloudSeeds
 from moltfleet.adapters.ssh import SshGuests
-from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
 from moltfleet.adapters.textfile import PrometheusText
+from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
 from moltfleet.config import Config
 from moltfleet.model.domain import Endpoint
 from moltfleet.model.ports import Clock, Locks, Progress
@@ -68,9 +68,9 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         profiles=ProfileFiles(),
         samples=SqliteSamples(samples_path(uri), clock, boot=hostinfo.boot_id()),
         chronicle=ChronicleFile(chronicle_path(uri)),
+        nights=NightFiles(nights_path(uri), keep=config.nightly.keep),
         rescues=_rescues(config),
         clock=clock,
-        nights=NightFiles(nights_path(uri), keep=config.nightly.keep),
         progress=progress,
     )
 
@@ -101,8 +101,6 @@ def _machine(uri: str) -> LocalMachine | None:
     )
 
 
-def ssh_arguments(config: Config, where: Endpoint, words: Sequence[str]) -> list[str]:
-    """Return the OpenSSH client's arguments for a shell, or for the command ``words``."""
 def metrics_text() -> PrometheusText:
     """What writes metrics for Prometheus."""
     return PrometheusText()
@@ -113,6 +111,8 @@ def count_earlyoom_kills(config: Config) -> Callable[[], int | None]:
     return recent_kills if is_local(config.uri) else lambda: None
 
 
+def ssh_arguments(config: Config, where: Endpoint, words: Sequence[str]) -> list[str]:
+    """Return the OpenSSH client's arguments for a shell, or for the command ``words``."""
     key = LocalKeys(config.authorized_keys).fleet_key_path
     return SshClient(key=key, known_hosts=known_hosts_path(config.uri)).argv(where, words)
 

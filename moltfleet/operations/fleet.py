@@ -49,7 +49,7 @@ class Fleet:
     profiles: Profiles
     samples: Samples
     chronicle: Chronicle
+    nights: Nights
     rescues: Rescues
     clock: Clock
-    nights: Nights
     progress: Progress

@@ -46,9 +46,9 @@ class World:
         self.images = FakeImages()
         self.samples = FakeSamples()
         self.chronicle = FakeChronicle()
+        self.nights = FakeNights()
         self.rescues = FakeRescues()
         self.progress = RecordingProgress()
-        self.nights = FakeNights()
         self.config = Config.model_validate({"uri": "test:///fake", "jobs": 1, **config})
         self.fleet = self.process()
 
@@ -69,10 +69,10 @@ class World:
             "profiles": FakeProfiles(),
             "samples": self.samples,
             "chronicle": self.chronicle,
+            "nights": self.nights,
             "rescues": self.rescues,
             "clock": self.clock,
             "progress": self.progress,
-            "nights": self.nights,
         }
         if process is not None:
             process.has_room = lambda name: self.locks.is_held(f"room.{name}")
