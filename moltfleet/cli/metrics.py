@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +12,9 @@ from moltfleet.cli.command import FILE, FleetCommand
 from moltfleet.cli.documents import Document
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.model.errors import MoltfleetError
-from moltfleet.model.metrics import Family
+
+if TYPE_CHECKING:
+    from moltfleet.model.metrics import Family
 
 
 @click.command(

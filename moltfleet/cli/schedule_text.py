@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from moltfleet.cli.documents import Document
 from moltfleet.cli.tables import figures_table
-from moltfleet.model.schedule import Job
-from moltfleet.operations.scheduling import Scheduled
+
+if TYPE_CHECKING:
+    from moltfleet.model.schedule import Job
+    from moltfleet.operations.scheduling import Scheduled
 
 
 def schedule_document(verb: str, found: Scheduled) -> Document:
