@@ -13,6 +13,7 @@ from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.makingroom import RoomPlan, Way
 from moltfleet.model.records import Forced
+from moltfleet.model.rescue import RescueResult
 from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult
 
 Document = dict[str, Any]
@@ -209,7 +210,14 @@ def _molt(result: MoltResult) -> Document:
         "kept": result.kept,
         "seconds": {phase: round(getattr(result.seconds, phase), 3) for phase in phases},
         "error": _error(result.error),
+        "rescue": _rescue(result.rescue),
     }
+
+
+def _rescue(result: RescueResult | None) -> Document | None:
+    if result is None:
+        return None
+    return {"outcome": str(result.outcome), "directory": str(result.directory) if result.directory else None}
 
 
 def _health(result: HealthResult) -> Document:

@@ -46,9 +46,16 @@ from moltfleet.model.requests import AdmissionRequest, MoltRequest
     help="How long to wait for a clone that another command works on.",
 )
 @click.option("--discard-snapshots", is_flag=True, help="Drop snapshots that were made by hand; else they stop a molt.")
+@click.option(
+    "--rescue/--no-rescue",
+    default=None,
+    help="Pull the work out first; where that fails, keep the state.  [default: the config's]",
+)
 @admission_options
 @pass_invocation
-def molt_command(invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, **options: Any) -> None:
+def molt_command(
+    invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, rescue: bool | None, **options: Any
+) -> None:
     """Throw away everything since the clean point, RAM and disk.
 
     NAME may be a shell pattern such as 'base-*'. The state that goes stays for `moltfleet undo` until the next molt,
@@ -57,7 +64,7 @@ def molt_command(invocation: Invocation, /, *, names: tuple[str, ...], everyone:
     from moltfleet.operations.molt import molt, plan_molt
 
     chosen = choose_targets(names, everyone=everyone)
-    request = MoltRequest(**options)
+    request = MoltRequest(rescue=invocation.config.rescue.before_molt if rescue is None else rescue, **options)
     if invocation.dry_run:
         return invocation.show_plan(plan_molt(invocation.fleet, chosen, request))
     invocation.confirm("Molt?", lambda: plan_molt(invocation.fleet, chosen, request))

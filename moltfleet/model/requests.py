@@ -95,6 +95,7 @@ class MoltRequest:
 
     ``keep`` names the replaced layer, "" lets moltfleet name it, None sheds it. ``jobs`` None is the configured
     number; ``wait_s`` is how long a clone's lock is waited for; ``discard_snapshots`` drops snapshots of other hands.
+    ``rescue`` pulls the work out first; where that does not succeed in full, the layer is kept.
     """
 
     cold: bool = False
@@ -102,4 +103,5 @@ class MoltRequest:
     jobs: int | None = None
     wait_s: float = 0.0
     discard_snapshots: bool = False
+    rescue: bool = False
     admission: AdmissionRequest = AdmissionRequest()

@@ -8,6 +8,7 @@ from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import ExitCode, MoltfleetError
 from moltfleet.model.health import Health, Level
 from moltfleet.model.records import Forced
+from moltfleet.model.rescue import RescueResult
 from moltfleet.model.size import Size
 
 
@@ -58,7 +59,10 @@ class MoltSeconds:
 
 @dataclass(frozen=True, slots=True)
 class MoltResult:
-    """One clone's molt. ``mode`` is "warm" or "cold"; ``reason`` says why it was cold or why it failed."""
+    """One clone's molt. ``mode`` is "warm" or "cold"; ``reason`` says why it was cold or why it failed.
+
+    ``rescue`` is None unless its work was to be rescued first.
+    """
 
     clone: str
     outcome: str
@@ -67,6 +71,7 @@ class MoltResult:
     kept: str | None = None
     seconds: MoltSeconds = field(default_factory=MoltSeconds)
     error: MoltfleetError | None = None
+    rescue: RescueResult | None = None
 
 
 @dataclass(frozen=True, slots=True)

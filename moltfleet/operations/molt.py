@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from moltfleet.model.errors import InvalidInput, MoltfleetError, WrongState
 from moltfleet.model.names import check_name
 from moltfleet.model.records import CleanPoint, CloneRecord, Phase, Verb
 from moltfleet.model.requests import MoltRequest
+from moltfleet.model.rescue import RescueResult
 from moltfleet.model.results import MoltResult, MoltSeconds
-from moltfleet.operations import admission, foreign, layers, measuring, molting, repair
+from moltfleet.operations import admission, foreign, layers, measuring, molting, repair, rescue
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.fleet import Fleet
@@ -29,6 +31,8 @@ def plan_molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tu
         reason = "asked for" if request.cold else molting.cold_reason(fleet, name, clone.clean)
         how = f"cold ({reason})" if reason else "warm"
         fate = "be kept" if request.keep is not None else "stay for undo"
+        if request.rescue:
+            lines += rescue.plan_rescue(fleet, (name,))
         lines.append(f"{name}: {how} molt to its clean point of {clone.clean.taken_at}; {clone.top} would {fate}")
     return tuple(lines)
 
@@ -41,18 +45,21 @@ def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[M
 
     def act(name: str) -> MoltResult:
         started = fleet.clock.monotonic()
+        rescued: RescueResult | None = None
+        wanted = request
         try:
-            with (
-                fleet.locks.hold(name, verb="molt", wait_s=request.wait_s),
-                admission.room(fleet, name, request.admission, with_disk=False),
-            ):
-                repair.repair_clone(fleet, name, for_molt=True)
-                return counted(fleet, molt_one(fleet, name, request))
+            with fleet.locks.hold(name, verb="molt", wait_s=request.wait_s):
+                if request.rescue and get_clone(fleet, name)[1].clean is not None:
+                    rescued, wanted = rescue.before_molt(fleet, name, request)
+                with admission.room(fleet, name, request.admission, with_disk=False):
+                    repair.repair_clone(fleet, name, for_molt=True)
+                    return counted(fleet, replace(molt_one(fleet, name, wanted), rescue=rescued))
         except MoltfleetError as error:
             seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
             mode = "cold" if request.cold else "warm"
             return counted(
-                fleet, MoltResult(name, "failed", mode, describe_failure(error), seconds=seconds, error=error)
+                fleet,
+                MoltResult(name, "failed", mode, describe_failure(error), seconds=seconds, error=error, rescue=rescued),
             )
 
     return each(names, act, jobs=request.jobs or _jobs(fleet, names))

@@ -18,8 +18,11 @@ from moltfleet.model.errors import (
     ToolFailed,
     WrongState,
 )
+from moltfleet.model.names import printable
 from moltfleet.model.records import CloneRecord
+from moltfleet.model.requests import MoltRequest
 from moltfleet.model.rescue import Manifest, Outcome, Part, PartState, RescueResult, label_of, worst
+from moltfleet.operations import molting
 from moltfleet.operations.clones import clone_names, endpoint, get_clone
 from moltfleet.operations.deadlines import Deadline, timestamp
 from moltfleet.operations.fleet import Fleet
@@ -72,6 +75,22 @@ def rescue_held(fleet: Fleet, name: str, *, reason: str) -> RescueResult:
         except (NoCapacity, ToolFailed) as error:
             result = _ended(name, Outcome.REFUSED, error)
     return replace(result, seconds=fleet.clock.monotonic() - started)
+
+
+def before_molt(fleet: Fleet, name: str, request: MoltRequest) -> tuple[RescueResult, MoltRequest]:
+    """Rescue the work of a clone that is about to molt; returns the request, which keeps the layer if need be.
+
+    The caller holds the clone's lock.
+    """
+    result = rescue_held(fleet, name, reason="molt")
+    if result.is_safe:
+        if result.directory:
+            fleet.progress.say(f"Work of {name!r} is in {result.directory}")
+        return result, request
+    label = request.keep or f"unrescued-{molting.label_of(timestamp(fleet.clock))}"
+    why = result.error.brief if result.error else str(result.outcome)
+    fleet.progress.warn(f"{printable(why)}: the layer of {name!r} is kept as {label!r}", hint=_HINT)
+    return replace(result, kept=label), replace(request, keep=label)
 
 
 def _rescue(fleet: Fleet, name: str, reason: str, show: Callable[[str], None]) -> RescueResult:

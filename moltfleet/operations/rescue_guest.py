@@ -127,7 +127,10 @@ def read_list(answer: bytes, late: str = "") -> Found:
     """Read what ``rescue.sh look`` prints; what is beyond all bounds is a trouble. Raises: GuestFailed."""
     repositories, trees, screens, troubles = [], [], [], []
     has_logs, is_whole = False, False
-    for kind, fields in _records(answer):
+    records = list(_records(answer))
+    if not records:
+        raise GuestFailed(f"Guest does not tell what work it has{late and ': '}{late}")
+    for kind, fields in records:
         if kind == "repository":
             repositories.append(_repository(fields))
         elif kind == "tree":
@@ -154,8 +157,6 @@ def _records(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """Split the list into records; an unfinished last one is left out. Raises: GuestFailed."""
     fields = answer.split(b"\0")[:-1]
     position = 0
-    if answer and not fields:
-        raise GuestFailed("Guest's list of its work cannot be read")
     while position < len(fields):
         kind = fields[position].decode("ascii", "replace")
         if kind not in _WIDTHS:

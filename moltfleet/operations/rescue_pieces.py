@@ -83,8 +83,10 @@ class Pieces:
                 self._leave(piece, lost)
                 continue
             self.show(f"{piece.origin}: {piece.kind}")
+            if self.draft is None:
+                self.draft = self.open_draft()
             try:
-                self._fetch(piece)
+                self._fetch(self.draft, piece)
             except (GuestUnreachable, DeadlinePassed) as error:
                 self._leave(piece, error)
                 lost = error
@@ -94,17 +96,15 @@ class Pieces:
     def _leave(self, piece: Piece, error: MoltfleetError) -> None:
         self.parts.append(Part(piece.kind, "", piece.origin, PartState.LEFT, printable(error.brief)))
 
-    def _fetch(self, piece: Piece) -> None:
+    def _fetch(self, draft: RescueDraft, piece: Piece) -> None:
         """Fetch one piece. Raises: GuestUnreachable, DeadlinePassed, GuestFailed, NoCapacity, ToolFailed."""
         timeout_s = max(1.0, min(self.longest_s, self.deadline.left_s))
-        if self.draft is None:
-            self.draft = self.open_draft()
         if piece.kind in _TEXTS:
-            self._fetch_text(self.draft, piece, timeout_s)
+            self._fetch_text(draft, piece, timeout_s)
             return
         name = f"{piece.name}.tar" if piece.kind in _ARCHIVES else piece.name
         limit = _LARGEST_PATCH if piece.kind in ("staged", "unstaged") else None
-        with self.draft.receive(name) as write:
+        with draft.receive(name) as write:
             status, said = self.asking.fetch(
                 piece.kind, *piece.words, write=_limited(write, limit), timeout_s=timeout_s
             )
@@ -113,8 +113,8 @@ class Pieces:
         for large in too_large(said)[:_MOST_TOLD]:
             part = Part(piece.kind, "", f"{piece.origin}: {large}", PartState.LEFT, f"over {Size(self.asking.largest)}")
             self.parts.append(part)
-        if status == _NOTHING or self.draft.size_of(name) == 0:
-            self.draft.discard(name)
+        if status == _NOTHING or draft.size_of(name) == 0:
+            draft.discard(name)
         else:
             self.parts.append(Part(piece.kind, name, piece.origin, PartState.KEPT))
 

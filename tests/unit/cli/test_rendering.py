@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from fakes.guesttools import stage
 from fakes.health import a_leaking_health
 from fakes.metrics import a_fleet_in_numbers
 from fakes.report import OUTLOOK, a_report
+from fakes.rescued import RESCUED, SAVED
 from moltfleet.cli import documents, tables
 from moltfleet.cli.density_text import density_document
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.metrics import metrics_document
 from moltfleet.cli.plan_document import plan_document
 from moltfleet.cli.report.document import report_document
+from moltfleet.cli.rescue_document import list_document, prune_document, rescues_document, show_document
+from moltfleet.cli.rescue_text import rescues_table, saved_table, saved_text
 from moltfleet.cli.schedule_text import removed_document, schedule_document
 from moltfleet.cli.streams import Collected
 from moltfleet.cli.tools_document import tools_status_document, tools_verify_document
@@ -76,7 +80,14 @@ ACTS = (
     ActResult("base-2", "failed", seconds=0.04, error=BUSY),
 )
 MOLTS = (
-    MoltResult("base-1", "molted", "warm", kept="before", seconds=MoltSeconds(1.01234, 0.02, 0.21, 0.41, 0.3)),
+    MoltResult(
+        "base-1",
+        "molted",
+        "warm",
+        kept="before",
+        seconds=MoltSeconds(1.01234, 0.02, 0.21, 0.41, 0.3),
+        rescue=RESCUED,
+    ),
     MoltResult("base-2", "failed", "warm", reason="busy", error=BUSY),
 )
 KEPT = (
@@ -161,6 +172,13 @@ def test_kept_states_are_a_table(golden: Callable[[str, str], None]) -> None:
     golden("tables/kept.txt", tables.kept_table(KEPT) + "\n")
 
 
+def test_rescues_are_tables_and_one_of_them_is_told_in_full(golden: Callable[[str, str], None]) -> None:
+    unfinished = replace(SAVED, label="20261120T031500Z", manifest=None)
+    tables_of_them = rescues_table((RESCUED,)), saved_table((unfinished, SAVED))
+    text = saved_text(SAVED, ("screen-1.txt has changed",))
+    golden("tables/rescue.txt", "\n\n".join((*tables_of_them, text, saved_text(unfinished, ("interrupted",)))) + "\n")
+
+
 def test_goldens_are_a_table_and_one_is_a_paragraph(golden: Callable[[str, str], None]) -> None:
     text = tables.goldens_table(GOLDENS) + "\n\n" + "\n".join(tables.golden_text(view) for view in GOLDENS) + "\n"
     text += tables.manifest_text(MANIFEST) + "\n"
@@ -225,6 +243,7 @@ def test_a_molt_document_has_exactly_the_agreed_shape() -> None:
                 "kept": "before",
                 "seconds": {"total": 1.012, "overlay": 0.02, "destroy": 0.21, "restore": 0.41, "ready": 0.3},
                 "error": None,
+                "rescue": {"outcome": "rescued", "directory": "/rescued/base-1/20261121T031500Z"},
             },
             {
                 "clone": "base-2",
@@ -234,6 +253,7 @@ def test_a_molt_document_has_exactly_the_agreed_shape() -> None:
                 "kept": None,
                 "seconds": {"total": 0.0, "overlay": 0.0, "destroy": 0.0, "restore": 0.0, "ready": 0.0},
                 "error": {"code": "busy", "brief": BUSY.brief, "hint": BUSY.hint},
+                "rescue": None,
             },
         ],
     }
@@ -278,6 +298,10 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.molts_document("moltfleet.kept-restore/1", MOLTS),
     documents.kept_document(KEPT),
     documents.kept_deleted_document("base-1", "monday"),
+    rescues_document((RESCUED, replace(RESCUED, error=BUSY))),
+    list_document((SAVED,)),
+    show_document(SAVED, ("repository-1/staged.patch has changed",)),
+    prune_document((SAVED,)),
     documents.goldens_document(GOLDENS),
     documents.golden_document(GOLDENS[0], MANIFEST),
     documents.golden_built_document(GOLDENS[0]),
