@@ -34,7 +34,7 @@ def status_document(views: Iterable[CloneView]) -> Document:
 
 def acts_document(schema: str, results: Iterable[ActResult]) -> Document:
     """The form of create, start, stop, restart, delete, cleanup and warm."""
-    return {"schema": schema, "results": [_act(result) for result in results]}
+    return {"schema": schema, "results": [act_document(result) for result in results]}
 
 
 def molts_document(schema: str, results: Iterable[MoltResult]) -> Document:
@@ -117,7 +117,7 @@ def room_document(plan: RoomPlan, results: Iterable[ActResult] | None = None) ->
         "memory_mib": plan.before.candidate.memory.mib,
         "fits": plan.before.admit,
         "steps": [_way(way) for way in plan.ways],
-        "results": None if results is None else [_act(result) for result in results],
+        "results": None if results is None else [act_document(result) for result in results],
     }
 
 
@@ -168,7 +168,8 @@ def _login(endpoint: Endpoint | None) -> Document | None:
     return {"host": endpoint.host, "port": endpoint.port, "user": endpoint.user} if endpoint else None
 
 
-def _act(result: ActResult) -> Document:
+def act_document(result: ActResult) -> Document:
+    """What became of one clone."""
     return {
         "clone": result.clone,
         "outcome": result.outcome,

@@ -24,6 +24,7 @@ from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.adapters.locks import FileLocks
 from moltfleet.adapters.meter import LocalMeter
 from moltfleet.adapters.nights import NightFiles, nights_path
+from moltfleet.adapters.notifier import CommandNotifier
 from moltfleet.adapters.openssh import SshClient, known_hosts_path, write_known_hosts
 from moltfleet.adapters.profiles import ProfileFiles
 from moltfleet.adapters.rescue.store import RescueFiles
@@ -67,6 +68,7 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         bootstrap=BootstrapFiles(),
         profiles=ProfileFiles(),
         samples=SqliteSamples(samples_path(uri), clock, boot=hostinfo.boot_id()),
+        notifier=CommandNotifier(config.notify),
         chronicle=ChronicleFile(chronicle_path(uri)),
         nights=NightFiles(nights_path(uri), keep=config.nightly.keep),
         rescues=_rescues(config),

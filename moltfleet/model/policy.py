@@ -138,8 +138,11 @@ def _urgency(decision: Decision) -> tuple[int, bool, float, str]:
 
 
 def find_filler(survey: SurveyResult, policy: Policy) -> CloneSurvey | None:
-    """Return the running clone that fills the pool most, when the pool is nearly full; None when none grows."""
-    if not is_full(survey.pool, policy):
+    """Return the running clone that wrote most, when the pool is nearly full and still fills; None when none did.
+
+    A pool that stands still has had its filler stopped: nobody else is paused for what that one wrote.
+    """
+    if not is_full(survey.pool, policy) or survey.pool.written < _LEAST_GROWTH:
         return None
     growing = [one for one in survey.clones if one.is_running and one.written >= _LEAST_GROWTH]
     return max(growing, key=lambda one: (one.written, one.clone), default=None)

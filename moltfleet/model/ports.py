@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from moltfleet.model.domain import CommandResult, Domain, DomainSpec, Endpoint, HostFacts
+from moltfleet.model.events import Event
 from moltfleet.model.load import DomainUse, HostLoad, Reservation, Wanted
 from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
 from moltfleet.model.recipe import HostKeyPair as HostKeyPair
@@ -405,6 +406,13 @@ class Samples(Protocol):
 
         ``since_s`` is of the samples' clock. Raises: ToolFailed, at any moment of the iteration.
         """
+
+
+class Notifier(Protocol):
+    """Whoever wants to be told at once."""
+
+    def tell(self, event: Event, *, at: str) -> None:
+        """Call out; ``at`` is UTC in ISO 8601. Raises: ToolFailed, DeadlinePassed."""
 
 
 class Bootstrap(Protocol):

@@ -125,7 +125,7 @@ class CloneRecord:
     ``trash`` are volumes that are no longer needed and still have to go; ``wants_ram`` says whether the clean point of
     the first start is to be warm; ``probe`` marks a clone that only proves that its golden is sealed. ``stopped`` says
     that a command stopped it: one that is off without that was running when the host, or QEMU, went down.
-    ``paused`` is when this program paused it because it filled the pool; it means nothing while it runs.
+    ``paused`` is the life (see vitals) in which this program paused it because it filled the pool.
     """
 
     golden: str

@@ -34,12 +34,13 @@ class Sample:
     kills: int | None = None
 
 
-def of_one_life(samples: Sequence[Sample], life: str) -> tuple[Sample, ...]:
-    """Return the samples at the end that are of ``life``."""
-    begin = len(samples)
-    while begin > 0 and samples[begin - 1].life == life:
+def ending_with(now: Sample, earlier: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Return a sample after those before it that are of its life; one of the same moment gives way to it."""
+    before = [sample for sample in earlier if sample.time_s < now.time_s]
+    begin = len(before)
+    while begin > 0 and before[begin - 1].life == now.life:
         begin -= 1
-    return tuple(samples[begin:])
+    return (*before[begin:], now)
 
 
 def course(samples: Sequence[Sample]) -> list[forecast.Sample]:
@@ -52,9 +53,9 @@ def course(samples: Sequence[Sample]) -> list[forecast.Sample]:
 
 
 def rise(samples: Sequence[Sample], field: str, *, over_s: float) -> tuple[float, float] | None:
-    """Return by how much a counter rose in the last ``over_s`` seconds, and in how many: at most twice as many.
+    """Return by how much a counter rose in the last ``over_s`` seconds, and in how many: from half to twice as many.
 
-    None where it was told only once, or fell.
+    None where that is not known, or where it fell: too short a time tells nothing about who waits for an answer.
     """
     told = [(sample.time_s, getattr(sample, field)) for sample in samples if getattr(sample, field) is not None]
     if not told:
@@ -63,6 +64,6 @@ def rise(samples: Sequence[Sample], field: str, *, over_s: float) -> tuple[float
     # The latest that is old enough, else the oldest there is.
     old = [pair for pair in told[:-1] if end_s - pair[0] >= over_s] or told[:1]
     begin_s, first = old[-1]
-    if not 0 < end_s - begin_s <= 2 * over_s or last < first:
+    if not over_s / 2 <= end_s - begin_s <= 2 * over_s or last < first:
         return None
     return float(last - first), end_s - begin_s

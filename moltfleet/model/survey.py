@@ -72,11 +72,12 @@ class CloneSurvey:
 
 @dataclass(frozen=True, slots=True)
 class PoolSurvey:
-    """The storage pool's room; None where there is no running pool."""
+    """The storage pool's room; None where there is no running pool. ``written`` bytes came in since the last sample."""
 
     free: Size | None
     size: Size | None
     judgement: Judgement
+    written: int = 0
 
     @property
     def free_share(self) -> float:

@@ -42,6 +42,11 @@ class Verdict(StrEnum):
         """Whether its memory is about to be used up."""
         return self in (Verdict.LEAKING, Verdict.CRITICAL)
 
+    @property
+    def is_trouble(self) -> bool:
+        """Whether somebody should look."""
+        return self not in (Verdict.OK, Verdict.GROWING, Verdict.BUSY)
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:

@@ -17,6 +17,7 @@ from moltfleet.model.ports import (
     Locks,
     Meter,
     Networks,
+    Notifier,
     Profiles,
     Progress,
     Reservations,
@@ -48,6 +49,7 @@ class Fleet:
     bootstrap: Bootstrap
     profiles: Profiles
     samples: Samples
+    notifier: Notifier
     chronicle: Chronicle
     nights: Nights
     rescues: Rescues

@@ -10,7 +10,7 @@ from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import CloneRecord, Phase
 from moltfleet.model.requests import AdmissionRequest, StartRequest
 from moltfleet.model.results import ActResult
-from moltfleet.operations import admission, first_boot, foreign, layers, measuring, repair, settling
+from moltfleet.operations import admission, first_boot, foreign, layers, measuring, pausing, repair, settling
 from moltfleet.operations.clones import clone_names, find_endpoint, get_clone
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
@@ -86,6 +86,9 @@ def start_one(fleet: Fleet, name: str, terms: AdmissionRequest | None = None) ->
     With ``terms`` the room is checked again immediately before. Raises: NoRoom.
     """
     domain, clone = get_clone(fleet, name)
+    if domain.state is DomainState.PAUSED and clone.paused is not None:
+        pausing.resume_held(fleet, name)
+        return "started"
     if domain.state is DomainState.PAUSED:
         raise WrongState(
             f"Clone {name!r} is paused",

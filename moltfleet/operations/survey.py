@@ -14,7 +14,7 @@ from moltfleet.model.domain import Domain, DomainState
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.names import match_names
 from moltfleet.model.records import CloneRecord, Hold, Phase
-from moltfleet.model.samples import LOOK_BACK_S, POOL, Sample, course, of_one_life, rise
+from moltfleet.model.samples import LOOK_BACK_S, POOL, Sample, course, ending_with, rise
 from moltfleet.model.size import Size
 from moltfleet.model.survey import Ask, CloneSurvey, PoolSurvey, SurveyResult
 from moltfleet.model.verdict import Judgement, Look, Verdict, fresh_balloon, judge, judge_pool, total_kills
@@ -74,7 +74,7 @@ def survey(fleet: Fleet, *, record: bool, patterns: Sequence[str] = (), ask: Ask
     this.answers = ask_guests(fleet, _to_ask(this, ask))
     samples = {name: _sample(this, name) for name in names}
     pool = _pool_sample(this)
-    clones, pool_judgement = _judge_all(this, samples, pool)
+    clones, room = _judge_all(this, samples, pool)
     if record:
         _record(this, [sample for sample in (*samples.values(), pool) if sample is not None])
     for note in this.notes:
@@ -82,7 +82,7 @@ def survey(fleet: Fleet, *, record: bool, patterns: Sequence[str] = (), ask: Ask
     return SurveyResult(
         taken_at=timestamp(fleet.clock),
         clones=tuple(clones[name] for name in names),
-        pool=PoolSurvey(this.pool_free, this.pool_size, pool_judgement),
+        pool=room,
         seconds=fleet.clock.monotonic() - started,
         notes=tuple(this.notes),
     )
@@ -154,27 +154,30 @@ def _pool_sample(this: _Pass) -> Sample | None:
 
 def _judge_all(
     this: _Pass, samples: Mapping[str, Sample | None], pool: Sample | None
-) -> tuple[dict[str, CloneSurvey], Judgement]:
+) -> tuple[dict[str, CloneSurvey], PoolSurvey]:
     """Judge every clone and the pool. Histories are read one at a time: those of a thousand clones are many."""
     found: dict[str, CloneSurvey] = {}
-    pool_judgement = _judge_pool(this, () if pool is None else (pool,))
+    room = _judge_pool(this, () if pool is None else (pool,))
     try:
         since_s, subjects = this.time_s - LOOK_BACK_S, (*samples, POOL)
         for subject, history in this.fleet.samples.history(since_s=since_s, subjects=subjects):
             if subject == POOL and pool is not None:
-                pool_judgement = _judge_pool(this, (*of_one_life(history, pool.life), pool))
+                room = _judge_pool(this, ending_with(pool, history))
             elif sample := samples.get(subject):
-                found[subject] = _judge_one(this, subject, (*of_one_life(history, sample.life), sample))
+                found[subject] = _judge_one(this, subject, ending_with(sample, history))
     except MoltfleetError as error:
         this.note(error)
     for name, alone in samples.items():
         if name not in found:
             found[name] = _judge_one(this, name, () if alone is None else (alone,))
-    return found, pool_judgement
+    return found, room
 
 
-def _judge_pool(this: _Pass, samples: Sequence[Sample]) -> Judgement:
-    return judge_pool(course(samples), this.rules.pool_thresholds)
+def _judge_pool(this: _Pass, samples: Sequence[Sample]) -> PoolSurvey:
+    told = course(samples)
+    is_recent = len(told) > 1 and told[-1].time_s - told[-2].time_s <= _GROWTH_S
+    written = max(0, told[-1].used - told[-2].used) if is_recent else 0
+    return PoolSurvey(this.pool_free, this.pool_size, judge_pool(told, this.rules.pool_thresholds), written)
 
 
 def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurvey:
@@ -207,7 +210,7 @@ def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurv
         molted_at=_molted_at(this.molted.get(name, ""), clone),
         can_molt=clone.clean is not None and clone.phase is Phase.READY,
         why_not=vitals.reason if vitals else Reason.OTHER,
-        paused_for_pool=clone.paused is not None and domain.state is DomainState.PAUSED,
+        paused_for_pool=vitals is not None and clone.paused == vitals.life != "",
         resident=vitals.resident if vitals else None,
         disk=vitals.disk if vitals else None,
         written=int(written[0]) if written else 0,

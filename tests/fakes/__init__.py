@@ -8,6 +8,7 @@ from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter, a_calm_host
 from fakes.networks import FakeNetworks
+from fakes.notifier import FakeNotifier
 from fakes.nights import FakeNights
 from fakes.process import Killed, Process, effects_told_to
 from fakes.rescues import FakeRescues
@@ -29,8 +30,9 @@ __all__ = [
     "FakeLocks",
     "FakeMeter",
     "FakeNetworks",
-    "FakeProfiles",
+    "FakeNotifier",
     "FakeNights",
+    "FakeProfiles",
     "FakeRescues",
     "FakeSamples",
     "FakeSeeds",

@@ -14,6 +14,7 @@ from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter
 from fakes.networks import FakeNetworks
+from fakes.notifier import FakeNotifier
 from fakes.nights import FakeNights
 from fakes.process import Process, Watched
 from fakes.rescues import FakeRescues
@@ -45,6 +46,7 @@ class World:
         self.keys = FakeKeys()
         self.images = FakeImages()
         self.samples = FakeSamples()
+        self.notifier = FakeNotifier()
         self.chronicle = FakeChronicle()
         self.nights = FakeNights()
         self.rescues = FakeRescues()
@@ -68,6 +70,7 @@ class World:
             "bootstrap": FakeBootstrap(),
             "profiles": FakeProfiles(),
             "samples": self.samples,
+            "notifier": self.notifier,
             "chronicle": self.chronicle,
             "nights": self.nights,
             "rescues": self.rescues,

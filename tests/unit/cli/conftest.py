@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner
 
-from fakes import FakeChronicle, FakeMeter, FakeNights, FakeRescues, FakeSamples
+from fakes import FakeChronicle, FakeMeter, FakeNights, FakeNotifier, FakeRescues, FakeSamples
 from moltfleet.cli.app import app
 from moltfleet.cli.invocation import FleetBuilder, HostBuilder, Invocation, SshOpener
 from moltfleet.config import Config
@@ -253,6 +253,7 @@ class MemoryFleet:
     nights: FakeNights = field(default_factory=FakeNights)
     rescues: FakeRescues = field(default_factory=FakeRescues)
     samples: FakeSamples = field(default_factory=FakeSamples)
+    notifier: FakeNotifier = field(default_factory=FakeNotifier)
     locks: MemoryLocks = field(default_factory=MemoryLocks)
     guests: MemoryGuests = field(default_factory=MemoryGuests)
     seen: list[tuple[Config, str]] = field(default_factory=list)
@@ -264,7 +265,7 @@ class MemoryFleet:
             config=config, hypervisor=self.hypervisor, meter=self.meter, storage=self.storage, networks=unused,
             locks=self.locks, reservations=MemoryReservations(), guests=self.guests, keys=MemoryKeys(), seeds=unused,
             images=unused, bootstrap=unused, profiles=unused, samples=self.samples,
-            chronicle=self.chronicle, nights=self.nights,
+            notifier=self.notifier, chronicle=self.chronicle, nights=self.nights,
             rescues=self.rescues,
             clock=MemoryClock(), progress=progress,
         )  # fmt: skip  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from moltfleet.model.vitals import Reason
 
 NOON = Moment(1_795_168_800.0, 12 * 60)
 CALM = PoolSurvey(Size.of_gib(50), Size.of_gib(100), Judgement(Verdict.OK, "does not rise"))
-FULL = replace(CALM, free=Size.of_gib(4))
+FULL = replace(CALM, free=Size.of_gib(4), written=1 << 30)
 HOLD = Hold("2026-11-20T18:00:00Z", "alice", "demo")
 
 
@@ -127,6 +127,7 @@ class TestAPoolThatIsNearlyFull:
         assert one(most)[0] is Act.LEAVE
         assert one(replace(most, written=1 << 20), pool=FULL)[0] is Act.LEAVE
         assert one(replace(most, state=DomainState.PAUSED), pool=FULL)[0] is Act.LEAVE
+        assert one(most, pool=replace(FULL, written=0))[0] is Act.LEAVE, "whoever filled it has been stopped"
         unmeasured = replace(FULL, free=None, size=None)
         assert one(most, pool=unmeasured)[0] is Act.LEAVE
 

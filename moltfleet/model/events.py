@@ -1,0 +1,26 @@
+"""What somebody may want to be told of at once: the events that ``notify`` in the config calls out on. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What has happened; the word that the called command gets."""
+
+    KILLED = "killed"
+    MOLTED = "molted"
+    MOLT_FAILED = "molt-failed"
+    PAUSED = "paused"
+    NIGHT_FAILED = "night-failed"
+    NIGHT_MISSED = "night-missed"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One of them: ``text`` is a sentence that begins with a word of ours, ``clone`` is empty when it is about all."""
+
+    kind: EventKind
+    text: str
+    clone: str = ""
