@@ -16,6 +16,7 @@ from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.size import Size
 
 MANIFEST_SCHEMA = "moltfleet.rescue-manifest/1"
+GIT_KINDS = ("commits", "staged", "unstaged")
 
 
 class Outcome(StrEnum):
@@ -238,8 +239,13 @@ def without_password(address: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
+def is_missing(part: Part) -> bool:
+    """Whether a part is not what may replace the guest's: also one of git's that git could not look through."""
+    return part.state in (PartState.BAD, PartState.LEFT) or (part.state is PartState.KEPT and part.kind in GIT_KINDS)
+
+
 def worst(parts: Sequence[Part]) -> Outcome:
     """What the parts amount to."""
-    if any(part.state in (PartState.BAD, PartState.LEFT) for part in parts):
+    if any(is_missing(part) for part in parts):
         return Outcome.PARTLY
     return Outcome.RESCUED if parts else Outcome.NOTHING

@@ -21,7 +21,7 @@ from moltfleet.model.errors import (
 from moltfleet.model.names import printable
 from moltfleet.model.records import CloneRecord
 from moltfleet.model.requests import MoltRequest
-from moltfleet.model.rescue import Manifest, Outcome, Part, PartState, RescueResult, label_of, worst
+from moltfleet.model.rescue import Manifest, Outcome, Part, RescueResult, is_missing, label_of, worst
 from moltfleet.operations import molting
 from moltfleet.operations.clones import clone_names, endpoint, get_clone
 from moltfleet.operations.deadlines import Deadline, timestamp
@@ -144,7 +144,7 @@ def _result(manifest: Manifest) -> RescueResult:
     """The result so far, with an error that names the first thing that is missing."""
     error = None
     if manifest.outcome is Outcome.PARTLY:
-        flaw = next((_told(part) for part in manifest.parts if part.state in (PartState.BAD, PartState.LEFT)), "")
+        flaw = next((_told(part) for part in manifest.parts if is_missing(part)), "")
         first = flaw or next(iter(manifest.details), "")
         error = GuestFailed(f"Work of {manifest.clone!r} was rescued only in part: {first}", hint=_HINT)
     return RescueResult(

@@ -1,4 +1,4 @@
-"""A clone whose guest is a private sshd on this machine, with repositories in a made-up home; real git on both sides."""
+"""A clone whose guest is a private sshd on this machine, with a made-up home; real git and tar on both sides."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ def git(where: Path, *words: str, input: bytes = b"") -> str:
 
 
 class Bootstrap(BootstrapFiles):
-    """The real programs; the guest's tmux is not that of this machine."""
+    """The real programs; the guest's tmux is not that of this machine. ``before`` is what a guest does with them."""
 
     def __init__(self, home: Path) -> None:
         super().__init__()
         self.home = home
+        self.before = ""
 
     def read(self, name: str) -> bytes:
         settings = f"TMUX_TMPDIR={self.home} MOLTFLEET_ROOT={self.home}; export TMUX_TMPDIR MOLTFLEET_ROOT\n"
-        return settings.encode() + super().read(name)
+        return f"{settings}{self.before}\n".encode() + super().read(name)
 
 
 @dataclass
@@ -51,6 +52,12 @@ class Clone:
     fleet: Fleet
     home: Path
     kept: Path
+    bootstrap: Bootstrap
+
+    def does(self, **acts: str) -> None:
+        """Let the guest do something else than it is asked, in shell, for each named act."""
+        cases = "".join(f"{act}) {shell} ;;\n" for act, shell in acts.items())
+        self.bootstrap.before = f"case $1 in\n{cases}esac"
 
     def rescue(self) -> RescueResult:
         return rescue(self.fleet, "crab-1", reason="a test")
@@ -99,7 +106,6 @@ def a_clone(server: Any, tmp_path: Path, *, is_root: bool = False, **settings: A
     store = RescueFiles(
         kept, per_clone=config.per_clone, total=config.total, is_root=is_root, measure_free=lambda _: Size.of_gib(50)
     )
-    fleet = replace(
-        world.fleet, guests=server.guests(), bootstrap=Bootstrap(home), clock=SystemClock(), rescues=store
-    )
-    return Clone(world, fleet, home, kept)
+    bootstrap = Bootstrap(home)
+    fleet = replace(world.fleet, guests=server.guests(), bootstrap=bootstrap, clock=SystemClock(), rescues=store)
+    return Clone(world, fleet, home, kept, bootstrap)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -144,13 +145,12 @@ def test_worktrees_submodules_and_bare_repositories_are_repositories_too(clone):
 
     manifest = clone.manifest(result)
     assert result.outcome is Outcome.RESCUED
-    assert {Path(repository.path).name for repository in manifest.repositories} == {"app", "beside", "inner", "bare.git"}
+    names = {Path(repository.path).name for repository in manifest.repositories}
+    assert names == {"app", "beside", "inner", "bare.git"}
     assert "in a submodule\n" in {path.read_text() for path in result.directory.glob("repository-*/files/main.c")}
 
 
 def test_artifacts_and_screens_come_along(clone, tmp_path):
-    import subprocess
-
     artifacts = clone.home / "work/artifacts"
     (artifacts / "report/figures").mkdir(parents=True)
     (artifacts / "report/figures/one.svg").write_text("<svg/>")
