@@ -30,6 +30,7 @@ _FIXED = {
     "fleet": "The fleet",
     "network": "The network",
     "pool": "The storage pool",
+    "run.night": "The nightly run",
 }
 LARGEST = 4096
 

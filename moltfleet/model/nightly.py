@@ -50,6 +50,10 @@ class Scope(StrEnum):
     NONE = "none"
 
 
+# Of ``CloneNight.warmed``.
+UNDER_WAY = "under way"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step. ``detail`` says in a sentence what came of it, or why not."""
@@ -66,7 +70,9 @@ class CloneNight:
 
     ``stage`` is what was under way ("rescue", "molt", "warm", "start", "resume", "pause") or is the last that was done.
     ``rescue`` is the outcome of the rescue, "" when none was needed; ``directory`` where it lies; ``kept`` the label of
-    the layer that is kept because of it. ``mode`` is how it was molted. ``after`` is the verdict in the end.
+    the layer that is kept because of it. ``mode`` is how it was molted. ``warmed`` is what became of making its RAM
+    anew ("under way", "warmed", "cooled", "failed", "interrupted"), "" when that was not begun. ``after`` is the
+    verdict in the end.
     """
 
     clone: str
@@ -149,9 +155,7 @@ class Night:
     def interrupted(self, *, at: str) -> Night:
         """Return it as what it is when nobody works on it any more: what was under way is not known to have ended."""
         steps = tuple(_broken_off(step) for step in self.steps)
-        clones = tuple(
-            replace(clone, state=State.INTERRUPTED) if clone.state is State.RUNNING else clone for clone in self.clones
-        )
+        clones = tuple(_left_by(clone) for clone in self.clones)
         return replace(self, outcome=Outcome.INTERRUPTED, ended_at=at, steps=steps, clones=clones)
 
     @property
@@ -160,6 +164,12 @@ class Night:
         steps = (f"{step.name}: {step.detail}" for step in self.steps if step.state is State.FAILED)
         clones = (f"{clone.clone}: {clone.error}" for clone in self.clones if clone.state is State.FAILED)
         return (*steps, *clones)
+
+
+def _left_by(clone: CloneNight) -> CloneNight:
+    if clone.state is State.RUNNING:
+        return replace(clone, state=State.INTERRUPTED)
+    return replace(clone, warmed="interrupted") if clone.warmed == UNDER_WAY else clone
 
 
 def _broken_off(step: Step) -> Step:

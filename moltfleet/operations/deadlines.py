@@ -53,6 +53,6 @@ def epoch(moment: str) -> float:
     return datetime.datetime.fromisoformat(moment).timestamp()
 
 
-def timestamp(clock: Clock) -> str:
-    """Now, as UTC in ISO 8601 with seconds."""
-    return datetime.datetime.fromtimestamp(clock.now(), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp(clock: Clock, *, after_s: float = 0.0) -> str:
+    """Now, or so much later, as UTC in ISO 8601 with seconds."""
+    return datetime.datetime.fromtimestamp(clock.now() + after_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -37,6 +37,13 @@ def split(domains: Sequence[Domain], volumes: Iterable[Volume]) -> tuple[PoolPar
     return tuple(PoolPart(str(k), total(v.allocation for v in parts[k]), len(parts[k])) for k in Kind if k in parts)
 
 
+def unexplained(domains: Sequence[Domain], volumes: Iterable[Volume]) -> tuple[Volume, ...]:
+    """Return the volumes that no record and no name explains, by name."""
+    known = frozenset(volume for domain in domains for volume in kinds_of(domain.record))
+    strange = (v for v in volumes if v.name not in known and _by_name(v.name) is Kind.UNEXPLAINED)
+    return tuple(sorted(strange, key=lambda volume: volume.name))
+
+
 def kinds_of(record: Record | None) -> dict[str, Kind]:
     """Say of every volume of a record what it is for."""
     if isinstance(record, GoldenRecord):

@@ -32,6 +32,7 @@ CHANGING = frozenset(
             "authorize_key",
         )
     }
+    | {("nights", method) for method in ("write", "file_report")}
     | {("storage", method) for method in ("create_overlay", "create_empty", "upload", "copy_flat", "delete")}
 )
 

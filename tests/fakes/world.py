@@ -14,8 +14,8 @@ from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter
 from fakes.networks import FakeNetworks
-from fakes.notifier import FakeNotifier
 from fakes.nights import FakeNights
+from fakes.notifier import FakeNotifier
 from fakes.process import Process, Watched
 from fakes.rescues import FakeRescues
 from fakes.samples import FakeSamples
