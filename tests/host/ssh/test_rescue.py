@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from host.ssh.rescued import Clone, a_clone, git
+from host.ssh.rescued import PLAIN, Clone, a_clone, git
 from moltfleet.model.rescue import Outcome, PartState
 
 
@@ -177,3 +177,41 @@ def test_everything_is_private_to_its_user(clone):
     modes = {oct(path.stat().st_mode & 0o077) for path in (clone.kept, *clone.kept.rglob("*")) if path.is_dir()}
     assert modes == {"0o0"}
     assert oct((result.directory / "manifest.json").stat().st_mode & 0o777) == "0o600"
+
+
+def test_what_the_documentation_says_to_do_is_done(clone, tmp_path):
+    """The commands of docs/rescue.md, in a shell, on a rescue that has all of it."""
+    where = clone.repository()
+    for text in ("stashed\n", "committed\n", "staged\n", "unstaged\n"):
+        (where / "main.c").write_text(text)
+        if text == "stashed\n":
+            git(where, "stash", "push", "--quiet")
+        elif text == "committed\n":
+            git(where, "commit", "--quiet", "-am", "not pushed")
+        elif text == "staged\n":
+            git(where, "add", "main.c")
+    (where / "new").write_text("new\n")
+    result = clone.rescue()
+    (repository,) = clone.manifest(result).repositories
+
+    page = (Path(__file__).parents[3] / "docs/rescue.md").read_text()
+    commands = page.partition("## Going on with it")[2].split("```")[1]
+    for theirs, ours in (
+        ("https://example.org/app.git", repository.remote),
+        ("~/.local/share/moltfleet/rescued/base-1/20261121T031500Z", str(result.directory)),
+        ("2d7733727cb8", repository.head[:12]),
+    ):
+        assert theirs in commands
+        commands = commands.replace(theirs, ours)
+    *before, stash = [line for line in commands.splitlines() if line]
+    assert stash.startswith("git stash apply")
+    script = "\n".join(["set -e", *before])
+    subprocess.run(["sh", "-c", script], cwd=tmp_path, env=PLAIN, check=True, capture_output=True)
+    app = tmp_path / "app"
+    assert git(app, "status", "--porcelain") == git(where, "status", "--porcelain") == "MM main.c\n?? new"
+    assert (app / "main.c").read_text() == "unstaged\n"
+    assert git(app, "show", ":main.c") == "staged"
+    assert git(app, "show", "HEAD:main.c") == "committed"
+    git(app, "checkout", "--quiet", "--force", "HEAD~1")
+    subprocess.run(["sh", "-c", stash], cwd=app, env=PLAIN, check=True, capture_output=True)
+    assert (app / "main.c").read_text() == "stashed\n"

@@ -11,7 +11,7 @@ from moltfleet.model.domain import CommandResult
 from moltfleet.model.errors import Busy, ExitCode, GuestFailed, NoCapacity
 from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.rescue import Check, Outcome, PartState, Renamed, RescueResult, Unpacked, without_password
-from moltfleet.operations import molt, stop
+from moltfleet.operations import kept, molt, stop
 from moltfleet.operations.rescue import plan_rescue, rescue, rescue_all
 from moltfleet.operations.rescue_guest import escaped, read_list
 
@@ -296,3 +296,18 @@ def test_a_molt_without_rescue_asks_the_guest_nothing_about_work(world: World) -
 def test_the_plan_of_a_molt_says_that_work_is_rescued_first(world: World) -> None:
     first, second = molt.plan_molt(world.fleet, ["crab-1"], MoltRequest(rescue=True))
     assert "would look through" in first and "molt to its clean point" in second
+
+
+def test_work_in_a_kept_layer_is_rescued_when_it_runs_again(world: World) -> None:
+    """What docs/rescue.md says to do after a guest that did not answer."""
+    world.guest("crab-1").write("work", "of tuesday")
+    answer(world, look=b"garbage\0")
+    label = molt_rescuing(world).kept
+    assert label is not None
+    assert world.guest("crab-1").read("work") == ""
+    assert kept.restore(world.fleet, "crab-1", label).outcome == "restored"
+    assert world.guest("crab-1").read("work") == "of tuesday"
+    answer(world, look=a_repository(work="00100") + END, staged=b"s")
+    result = molt_rescuing(world)
+    assert (result.outcome, result.kept) == ("molted", None)
+    assert stored(world)["repository-1/staged.patch"] == b"s"
