@@ -12,6 +12,9 @@ from pathlib import Path
 from ground import NAME, answer, failed, path_of_login, run, status_of
 
 RECORDINGS = Path("/var/lib/moltfleet/watchdog")
+COUNTS = "backoff.json"
+# How the watchdog calls programs of this name.
+AGENT = NAME.replace("-", "_") + "-"
 ASIDE = Path("/run/moltfleet-proof")
 MOST_RECORDINGS = 8
 LEAK_MIB, RATE_MIB = 256, 32
@@ -80,7 +83,7 @@ def leak_end(directory: Path) -> int:
         event = find_event(f"{directory}/{NAME}", wait_s=0.0 if outcome.get("problem") else 20.0)
     except (OSError, ValueError):
         outcome, event = {"problem": "nothing was written down of it"}, None
-    clear_up(directory, event)
+    clear_up(directory)
     if outcome.get("problem"):
         return failed(tried, str(outcome["problem"]))
     reached = f"{outcome['reached']} MiB after {outcome['seconds']} s, exit status {outcome['exit']}"
@@ -109,27 +112,42 @@ def find_event(executable: str, wait_s: float) -> "dict[str, object] | None":
         time.sleep(0.5)
 
 
-def clear_up(directory: Path, event: "dict[str, object] | None") -> None:
-    """Take away what the leak left, and bring back what its recording pushed out."""
+def clear_up(directory: Path) -> None:
+    """Take away what the proofs left, and bring back what their recordings pushed out."""
     shutil.rmtree(directory, ignore_errors=True)
-    if event is not None:
-        recording = Path(str(event.get("MOLTFLEET_RECORDING", "")))
-        if recording.parent == RECORDINGS and recording.name.startswith("kill-"):
+    for recording in RECORDINGS.glob("kill-*.jsonl"):
+        if agent_of(recording).startswith(AGENT):
             recording.unlink(missing_ok=True)
-        forget_count(str(event.get("MOLTFLEET_AGENT", "")), str(event.get("MOLTFLEET_OWNER", "")))
+    forget_counts()
     for kept in ASIDE.glob("kill-*.jsonl"):
         shutil.copy2(kept, RECORDINGS / kept.name)
     shutil.rmtree(ASIDE, ignore_errors=True)
 
 
-def forget_count(name: str, owner: str) -> None:
-    """Forget that it was ended; a count of nothing needs no file."""
-    program = shutil.which("moltfleet-watchdog", path="/usr/local/sbin:/usr/local/bin")
-    if program and name and owner.isdigit():
-        subprocess.run([program, f"--reset={name}", f"--owner={owner}"], capture_output=True)
-    counts = RECORDINGS / "backoff.json"
+def agent_of(recording: Path) -> str:
+    """Return whose end a recording is about, as its first line says."""
     try:
-        if json.loads(counts.read_bytes()[: 64 << 10]).get("counts") == {}:
-            counts.unlink()
-    except (OSError, ValueError, AttributeError):
-        return
+        with recording.open("rb") as file:
+            return str(json.loads(file.readline(4096))["agent"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def forget_counts() -> None:
+    """Forget that programs of ours were ended; a count of nothing needs no file."""
+    program = shutil.which("moltfleet-watchdog", path="/usr/local/sbin:/usr/local/bin")
+    for name, _, owner in (key.rpartition("@") for key in read_counts()):
+        if program and name.startswith(AGENT) and owner.isdigit():
+            subprocess.run([program, f"--reset={name}", f"--owner={owner}"], capture_output=True)
+    if not read_counts():
+        (RECORDINGS / COUNTS).unlink(missing_ok=True)
+
+
+def read_counts() -> "list[str]":
+    """Return for whom the watchdog counts, each as NAME@OWNER; what cannot be read counts somebody."""
+    try:
+        return list(json.loads((RECORDINGS / COUNTS).read_bytes()[: 64 << 10])["counts"])
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["?"]

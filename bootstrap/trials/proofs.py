@@ -13,18 +13,22 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from forecasting import forecast
-from ground import LONGEST_S, answer, failed, is_contained, last_words, passed, path_of_login, run, status_of
+from ground import LONGEST_S, NAME, answer, failed, is_contained, last_words, passed, path_of_login, run, status_of
 from leaking import keep_oldest_recording, leak_begin, leak_end
 from plain_agents import agents
 
 MIB = 1 << 20
 LIMIT_MIB = 128
-# Deaf to SIGTERM: what ends it is a limit, or what kills at one. Tells where it is, then how far it came.
+MOST_TRIES = 3
+# What run-limited says when the kernel ended its program.
+REACHED = "it reached its limit"
+# Deaf to SIGTERM, and takes everything at once: nobody has the time to end it before its limit does. Tells where it is.
 HOG = """
-import json, signal, sys
+import json, mmap, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 group = next(line.split(":", 2)[2].strip() for line in open("/proc/self/cgroup") if line.startswith("0::"))
 def bound(name):
@@ -33,10 +37,7 @@ def bound(name):
     except OSError:
         return "unknown"
 print(json.dumps([group, bound("memory.max"), bound("memory.swap.max")]), flush=True)
-kept = []
-for count in range(int(sys.argv[1])):
-    kept.append(bytearray(b"x") * (1 << 20))
-    print(count + 1, flush=True)
+mmap.mmap(-1, int(sys.argv[1]) << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
 """
 
 
@@ -57,19 +58,16 @@ def watchdog() -> int:
 
 
 def limit() -> int:
-    """Let something take twice what its scope may have, as fast as it can."""
+    """Let something take twice what its scope may have."""
     if not is_contained():
         return passed("nothing: this guest is too small for limits", "the watchdog alone guards it")
-    tried = f"{2 * LIMIT_MIB} MiB at full speed, deaf to SIGTERM, in run-limited {LIMIT_MIB}M"
-    command = ["run-limited", f"{LIMIT_MIB}M", "python3", "-I", "-S", "-c", HOG, str(2 * LIMIT_MIB)]
-    done = run(command, env={**os.environ, "PATH": path_of_login()})
+    tried = f"{2 * LIMIT_MIB} MiB at once, deaf to SIGTERM, in run-limited {LIMIT_MIB}M"
+    done = run_hog()
     if isinstance(done, str):
         return failed(tried, done)
-    lines = done.stdout.splitlines()
-    if not lines:
+    if not done.stdout:
         return failed(tried, f"it did not start: {last_words(done)}")
-    group, most, swap = json.loads(lines[0])
-    reached = int(lines[-1]) if len(lines) > 1 else 0
+    group, most, swap = json.loads(done.stdout.splitlines()[0])
     wrong = []
     if "/agents.slice/" not in group:
         wrong.append("it was not in agents.slice")
@@ -77,10 +75,24 @@ def limit() -> int:
         wrong.append(f"its MemoryMax was {most}")
     if swap != "0" and Path("/sys/fs/cgroup" + group).parent.joinpath("memory.swap.max").exists():
         wrong.append(f"it could swap {swap}")
-    if reached >= 2 * LIMIT_MIB or done.returncode == 0:
-        wrong.append("nothing stopped it")
-    said = f"stopped at {reached} MiB (exit status {status_of(done)})"
-    return answer(tried, "; ".join([*wrong, said]), passed=not wrong)
+    said = f"{REACHED} (exit status {status_of(done)})"
+    if REACHED not in done.stderr:
+        said = "nothing stopped it" if done.returncode == 0 else f"something else ended it: {last_words(done)}"
+        wrong.append(said)
+    return answer(tried, "; ".join(dict.fromkeys([*wrong, said])), passed=not wrong)
+
+
+def run_hog() -> "subprocess.CompletedProcess[str] | str":
+    """Run the hog to its end; again, when the watchdog was quicker than the limit. A text is why there was none."""
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir="/tmp") as directory:
+        program = Path(directory) / NAME
+        program.symlink_to(os.path.realpath(sys.executable))
+        command = ["run-limited", f"{LIMIT_MIB}M", str(program), "-I", "-S", "-c", HOG, str(2 * LIMIT_MIB)]
+        for _ in range(MOST_TRIES):
+            done = run(command, env={**os.environ, "PATH": path_of_login()})
+            if isinstance(done, str) or done.returncode == 0 or REACHED in done.stderr:
+                break
+        return done
 
 
 def main(arguments: list[str]) -> int:

@@ -34,7 +34,7 @@ _BETWEEN_LOGINS_S = 0.5
 _LOGIN_SHARE = 1 / 6
 _TRIED = {
     "watchdog": "its service, and its self-test",
-    "limit": "twice as much as a scope may have, at full speed",
+    "limit": "twice as much as a scope may have, at once",
     "agents": "each agent by its plain name",
     "forecast": "a leak and an idle guest, written down",
     "leak": "a small leak in a scope",

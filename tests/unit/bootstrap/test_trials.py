@@ -116,19 +116,21 @@ def test_a_real_agent_is_seen_where_it_runs(trial: Trial, tmp_path: Path) -> Non
 INSIDE = "/user.slice/user-1000.slice/user@1000.service/agents.slice/python3-7.scope"
 
 
-def hog(group: str = INSIDE, most: str = str(128 << 20), *, reached: int = 110, code: int = -9) -> object:
-    lines = [json.dumps([group, most, "0"]), *map(str, range(1, reached + 1))]
-    return subprocess.CompletedProcess([], code, "\n".join(lines), "")
+BITES = "run-limited: moltfleet-proof was killed: it reached its limit of 128 MiB\n"
+
+
+def hog(group: str = INSIDE, most: str = str(128 << 20), *, code: int = 137, said: str = BITES) -> object:
+    return subprocess.CompletedProcess([], code, json.dumps([group, most, "0"]) + "\n", said)
 
 
 @pytest.mark.parametrize(
     ("done", "passed", "words"),
     [
-        (hog(), True, "stopped at 110 MiB (exit status 137)"),
-        (hog(reached=0), True, "stopped at 0 MiB"),
+        (hog(), True, "it reached its limit (exit status 137)"),
+        (hog(said="Killed"), False, "something else ended it: Killed (exit status 137)"),
         (hog("/user.slice/session-3.scope"), False, "it was not in agents.slice"),
         (hog(most="max"), False, "its MemoryMax was max"),
-        (hog(reached=256, code=0), False, "nothing stopped it"),
+        (hog(code=0, said=""), False, "nothing stopped it"),
         (subprocess.CompletedProcess([], 125, "", "could not be contained"), False, "it did not start: could not"),
         ("there is no run-limited", False, "there is no run-limited"),
     ],
@@ -147,6 +149,25 @@ def test_only_what_was_inside_and_stopped_proves_the_limit(
     proofs.limit()
     answer = told(capsys)
     assert answer["passed"] is passed and words in answer["happened"]
+
+
+def test_where_the_watchdog_was_quicker_than_the_limit_it_is_tried_again(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proofs = trial("proofs")
+    monkeypatch.setattr(proofs, "is_contained", lambda: True)
+    answers = iter([hog(said="Killed"), hog()])
+    monkeypatch.setattr(proofs, "run", lambda command, env: next(answers))
+    proofs.limit()
+    assert told(capsys)["passed"] is True
+
+
+def test_what_is_to_reach_the_limit_takes_all_of_it_and_is_deaf(trial: Trial) -> None:
+    hog = [sys.executable, "-I", "-S", "-c", trial("proofs").HOG]
+    bounded = subprocess.run(["prlimit", f"--as={96 << 20}", *hog, "128"], capture_output=True, text=True, check=False)
+    assert (bounded.returncode, len(json.loads(bounded.stdout))) == (1, 3)
+    assert "Cannot allocate memory" in bounded.stderr
+    assert subprocess.run([*hog, "1"], capture_output=True, check=False).returncode == 0
 
 
 def test_a_guest_too_small_for_limits_is_told_so(
@@ -234,22 +255,24 @@ def test_the_recording_of_the_leak_goes_and_the_one_that_it_pushed_out_comes_bac
         (recordings / name).write_text(name)
     leaking.keep_oldest_recording()
     (recordings / names[0]).unlink()
-    own = recordings / "kill-20261129T080000-9.jsonl"
-    own.write_text("of the leak")
-    leaking.clear_up(tmp_path / "gone", {"MOLTFLEET_RECORDING": str(own)})
+    for number, agent in enumerate(("moltfleet_proof-7-0a", "moltfleet_proof-9-0b")):
+        own = recordings / f"kill-20261129T080000-{number}.jsonl"
+        own.write_text(json.dumps({"agent": agent}) + "\n{}\n")
+    leaking.clear_up(tmp_path / "gone")
     assert sorted(path.name for path in recordings.iterdir()) == names
     assert not aside.exists()
 
 
-def test_nothing_but_a_recording_is_removed_on_an_events_word(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("text", ['{"agent": "claude-7-0a"}', '{"agent": 7}', "[]", "", "\xff"])
+def test_no_other_recording_is_removed(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
 ) -> None:
     leaking = trial("leaking")
     monkeypatch.setattr(leaking, "RECORDINGS", tmp_path)
     monkeypatch.setattr(leaking, "ASIDE", tmp_path / "aside")
-    precious = tmp_path / "backoff.json"
-    precious.write_text("{}")
-    leaking.clear_up(tmp_path / "gone", {"MOLTFLEET_RECORDING": str(precious)})
+    precious = tmp_path / "kill-20261129T080000-9.jsonl"
+    precious.write_text(text, encoding="latin-1")
+    leaking.clear_up(tmp_path / "gone")
     assert precious.exists()
 
 
@@ -262,7 +285,7 @@ def test_a_count_of_nothing_leaves_no_file(
     leaking = trial("leaking")
     monkeypatch.setattr(leaking, "RECORDINGS", tmp_path)
     (tmp_path / "backoff.json").write_text(text)
-    leaking.forget_count("", "")
+    leaking.forget_counts()
     assert (tmp_path / "backoff.json").exists() is stays
 
 
