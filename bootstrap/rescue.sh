@@ -89,7 +89,7 @@ bare_repositories() {
 }
 
 look_for_repositories() {
-    [ -d "$1" ] || return 0
+    [ -n "$(find -H "$1" -xdev -mindepth 1 2>/dev/null | head -c 1)" ] || return 0
     command -v git >/dev/null || { fields trouble "$1" 'there is no git in the guest' && return; }
     # shellcheck disable=SC2016 # the dollars are those shells'; this text itself holds what find would fill in
     find -H "$1" -xdev -maxdepth 8 -name node_modules -prune -o \
