@@ -27,14 +27,23 @@ class CommandNotifier:
         if not self.command:
             return
         text = printable(event.text, limit=_LONGEST)
-        document = {
-            "schema": "moltfleet.event/1",
-            "event": str(event.kind),
-            "clone": event.clone,
-            "text": text,
-            "at": at,
-        }
         variables = {"MOLTFLEET_EVENT": str(event.kind), "MOLTFLEET_CLONE": event.clone, "MOLTFLEET_TEXT": text}
         argv = [*shlex.split(self.command), text]
         # The user's own command, as from the user's own shell: a desktop's needs the session bus.
-        run(argv, timeout_s=_TIMEOUT_S, input=json.dumps(document).encode(), env={**os.environ, **variables})
+        run(
+            argv,
+            timeout_s=_TIMEOUT_S,
+            input=json.dumps(event_document(event, at)).encode(),
+            env={**os.environ, **variables},
+        )
+
+
+def event_document(event: Event, at: str) -> dict[str, str]:
+    """``moltfleet.event/1`` of docs/json.md."""
+    return {
+        "schema": "moltfleet.event/1",
+        "event": str(event.kind),
+        "clone": event.clone,
+        "text": printable(event.text, limit=_LONGEST),
+        "at": at,
+    }

@@ -33,7 +33,13 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "status": "listing",
     },
     "Guests": {"ssh": "guest", "exec": "guest", "copy": "guest", "health": "health", "tools": "tools"},
-    "Over time": {"rescue": "rescue", "schedule": "schedule", "metrics": "metrics"},
+    "Over time": {
+        "survey": "survey",
+        "hold": "hold",
+        "rescue": "rescue",
+        "schedule": "schedule",
+        "metrics": "metrics",
+    },
     "Everyday use": {"host": "host", "completion": "completion"},
 }
 _MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}

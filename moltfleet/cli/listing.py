@@ -28,18 +28,32 @@ def list_command(invocation: Invocation) -> None:
     invocation.show(clones_document(views), clones_table(views))
 
 
-@click.command("status", cls=FleetCommand, example="moltfleet status\nmoltfleet status 'base-*'")
+@click.command("status", cls=FleetCommand, example="moltfleet status\nmoltfleet status --watch")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_clones)
+@click.option("--short", is_flag=True, help="How they are, in one line for a prompt; no guest is asked.")
+@click.option("--watch", is_flag=True, help="How they are, the most urgent first, again and again until Ctrl-C.")
+@click.option(
+    "--every", type=click.FloatRange(1, 86400), default=10, show_default=True, metavar="SECONDS", help="With --watch."
+)
 @pass_invocation
-def status_command(invocation: Invocation, /, *, names: tuple[str, ...]) -> None:
+def status_command(
+    invocation: Invocation, /, *, names: tuple[str, ...], short: bool, watch: bool, every: float
+) -> None:
     """Describe clones in a paragraph each; all of them when none is named.
 
     NAME may be a shell pattern such as 'base-*'. Of a clone whose saved RAM is stale it is told what changed.
+    --short and --watch show what `moltfleet survey` finds, and record nothing.
     """
+    if short and watch:
+        raise click.UsageError("--short and --watch exclude each other")
+    if short or watch:
+        from moltfleet.cli.watching import show_short, show_watch
+
+        return show_short(invocation, names) if short else show_watch(invocation, names, every_s=every)
     from moltfleet.operations.listing import list_clones
 
     views = {view.name: view for view in list_clones(invocation.fleet)}
     chosen = [views[name] for name in match_names(names, views, what="clone")] if names else list(views.values())
     if not chosen:
         invocation.progress.say("There are no clones.")
-    invocation.show(status_document(chosen), "\n".join(clone_text(view) for view in chosen))
+    return invocation.show(status_document(chosen), "\n".join(clone_text(view) for view in chosen))

@@ -18,9 +18,11 @@ from moltfleet.model.requests import AdmissionRequest, MoltRequest
     "molt",
     cls=FleetCommand,
     destroys=True,
-    example="moltfleet molt base-1\nmoltfleet molt base-1 --keep=before-upgrade\nmoltfleet molt --all --yes --jobs 2",
+    example="moltfleet molt base-1\nmoltfleet molt base-1 --keep=before-upgrade\nmoltfleet molt --all --yes --jobs 2\n"
+    "moltfleet molt --leaking --dry-run",
 )
 @targets("Molt")
+@click.option("--leaking", is_flag=True, help="Molt what the policy says, and nobody who is at work; docs/policy.md.")
 @click.option("--cold", is_flag=True, help="Boot the clean disk instead of restoring RAM.")
 @click.option(
     "--keep",
@@ -49,22 +51,38 @@ from moltfleet.model.requests import AdmissionRequest, MoltRequest
 @click.option(
     "--rescue/--no-rescue",
     default=None,
-    help="Pull the work out first; where that fails, keep the state.  [default: the config's]",
+    help="Pull the work out first; where that fails, keep the state.  [default: the config's; with --leaking on]",
 )
 @admission_options
 @pass_invocation
 def molt_command(
-    invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, rescue: bool | None, **options: Any
+    invocation: Invocation,
+    /,
+    *,
+    names: tuple[str, ...],
+    everyone: bool,
+    leaking: bool,
+    rescue: bool | None,
+    **options: Any,
 ) -> None:
     """Throw away everything since the clean point, RAM and disk.
 
     NAME may be a shell pattern such as 'base-*'. The state that goes stays for `moltfleet undo` until the next molt,
-    for 24 hours, or until the pool is full.
+    for 24 hours, or until the pool is full. With --leaking a survey is made first, and what it tells by the policy is
+    done: molts, and starting again what went down; --dry-run explains every decision.
     """
     from moltfleet.operations.molt import molt, plan_molt
 
+    if leaking and (names or everyone):
+        raise click.UsageError("--leaking chooses the clones itself: no names, no --all")
+    if rescue is None:
+        rescue = leaking or invocation.config.rescue.before_molt
+    request = MoltRequest(rescue=rescue, **options)
+    if leaking:
+        from moltfleet.cli.leaking import molt_leaking
+
+        return molt_leaking(invocation, request)
     chosen = choose_targets(names, everyone=everyone)
-    request = MoltRequest(rescue=invocation.config.rescue.before_molt if rescue is None else rescue, **options)
     if invocation.dry_run:
         return invocation.show_plan(plan_molt(invocation.fleet, chosen, request))
     invocation.confirm("Molt?", lambda: plan_molt(invocation.fleet, chosen, request))

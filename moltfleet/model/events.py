@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class EventKind(StrEnum):
@@ -24,3 +25,10 @@ class Event:
     kind: EventKind
     text: str
     clone: str = ""
+
+
+class Notifier(Protocol):
+    """Whoever wants to be told at once."""
+
+    def tell(self, event: Event, *, at: str) -> None:
+        """Call out; ``at`` is UTC in ISO 8601. Raises: ToolFailed, DeadlinePassed."""

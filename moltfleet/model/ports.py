@@ -5,27 +5,26 @@ Every method may raise a :class:`~moltfleet.model.errors.MoltfleetError`; none r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from moltfleet.model.domain import CommandResult, Domain, DomainSpec, Endpoint, HostFacts
-from moltfleet.model.events import Event
+from moltfleet.model.domain import CommandResult, Domain, DomainSpec, HostFacts
+from moltfleet.model.events import Notifier as Notifier
+from moltfleet.model.guestports import Guests as Guests
+from moltfleet.model.guestports import GuestSession as GuestSession
+from moltfleet.model.guestports import OnBytes as OnBytes
+from moltfleet.model.guestports import OnSkip as OnSkip
 from moltfleet.model.load import DomainUse, HostLoad, Reservation, Wanted
 from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
 from moltfleet.model.recipe import HostKeyPair as HostKeyPair
 from moltfleet.model.records import Attachment, Record
-from moltfleet.model.samples import Sample
+from moltfleet.model.samples import Samples as Samples
 from moltfleet.model.size import Size
 from moltfleet.model.vitals import Vitals
 from moltfleet.model.volumes import Volume
-
-# Called with the bytes moved so far.
-OnBytes = Callable[[int], None]
-# Called with one printable line that says what a copy left out, and why.
-OnSkip = Callable[[str], None]
 
 
 class Clock(Protocol):
@@ -285,55 +284,6 @@ class Reservations(Protocol):
         """
 
 
-class GuestSession(Protocol):
-    """An open SSH login."""
-
-    def run(self, command: str, *, input: bytes = b"", timeout_s: float = 60.0, limit: int = 1 << 20) -> CommandResult:
-        """Run a shell command, output cut at ``limit`` bytes each. Raises: DeadlinePassed, GuestUnreachable."""
-
-    def stream(self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]) -> int:
-        """Run a shell command, handing output on as it comes; returns the exit status (128+n for a signal)."""
-
-    def put(self, local: Path, remote: str, *, on_bytes: OnBytes | None = None, on_skip: OnSkip | None = None) -> None:
-        """Make ``remote`` what the file or directory ``local`` is (SFTP); directories are merged.
-
-        Into the directory ``remote`` when that is empty, ends with a slash, or is one and ``local`` is a file.
-        """
-
-    def get(
-        self,
-        remote: str,
-        local: Path,
-        *,
-        on_bytes: OnBytes | None = None,
-        on_skip: OnSkip | None = None,
-        limit: int | None = None,
-    ) -> None:
-        """Make ``local`` what the file or directory ``remote`` is (SFTP); never writes outside ``local`` (D9).
-
-        Raises: NotFound, GuestFailed (more than ``limit`` bytes, unreadable), ToolFailed or NoSpace (unwritable here).
-        """
-
-    def write(self, remote: str, content: bytes, *, mode: int = 0o644) -> None:
-        """Write one small file."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-class Guests(Protocol):
-    """SSH into guests."""
-
-    def banner(self, endpoint: Endpoint, *, timeout_s: float) -> str | None:
-        """The SSH identification line, read without logging in; None when nothing answers in time."""
-
-    def login(self, endpoint: Endpoint, *, timeout_s: float) -> AbstractContextManager[GuestSession]:
-        """Log in with the one fleet key, strictly checking the pinned host keys.
-
-        Raises: LoginRefused, HostKeyChanged, GuestUnreachable, DeadlinePassed.
-        """
-
-
 class Keys(Protocol):
     """Keys on this machine."""
 
@@ -393,26 +343,6 @@ class Images(Protocol):
 
         Raises: NotFound, InvalidInput (not a disk image, truncated), ChecksumMismatch, ToolFailed (download).
         """
-
-
-class Samples(Protocol):
-    """What surveys measured, over the last hours; any number of processes may write and read it at once."""
-
-    def add(self, samples: Sequence[Sample]) -> None:
-        """Keep them; the oldest go when there are too many. Raises: ToolFailed when they cannot be kept."""
-
-    def history(self, *, since_s: float, subjects: Collection[str] = ()) -> Iterator[tuple[str, tuple[Sample, ...]]]:
-        """Each subject (all, when none is named) with its samples of this machine's boot, the oldest first.
-
-        ``since_s`` is of the samples' clock. Raises: ToolFailed, at any moment of the iteration.
-        """
-
-
-class Notifier(Protocol):
-    """Whoever wants to be told at once."""
-
-    def tell(self, event: Event, *, at: str) -> None:
-        """Call out; ``at`` is UTC in ISO 8601. Raises: ToolFailed, DeadlinePassed."""
 
 
 class Bootstrap(Protocol):

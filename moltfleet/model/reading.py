@@ -26,10 +26,10 @@ class Reading:
     rate: float | None
 
 
-def urgency(reading: Reading) -> tuple[int, float, float]:
+def urgency(reading: Reading) -> tuple[int, float]:
     """Return what the most urgent of several has most of."""
     seconds = float("inf") if reading.seconds is None else reading.seconds
-    return _RANK[reading.word], -seconds, reading.used / max(1, reading.total)
+    return _RANK[reading.word], -seconds
 
 
 def read_course(told: Sequence[forecast.Sample], limits: forecast.Thresholds, *, whose: str) -> Reading:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from moltfleet.model import forecast
 
@@ -32,6 +33,19 @@ class Sample:
     agents_cpu_s: float | None = None
     disk: int | None = None
     kills: int | None = None
+
+
+class Samples(Protocol):
+    """What surveys measured, over the last hours; any number of processes may write and read it at once."""
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Keep them; the oldest go when there are too many. Raises: ToolFailed when they cannot be kept."""
+
+    def history(self, *, since_s: float, subjects: Collection[str] = ()) -> Iterator[tuple[str, tuple[Sample, ...]]]:
+        """Each subject (all, when none is named) with its samples of this machine's boot, the oldest first.
+
+        ``since_s`` is of the samples' clock. Raises: ToolFailed, at any moment of the iteration.
+        """
 
 
 def ending_with(now: Sample, earlier: Sequence[Sample]) -> tuple[Sample, ...]:

@@ -28,6 +28,7 @@ class CloneSurvey:
     """One clone. ``is_busy`` tells whether somebody works in it, None when that is not known; ``busy_why`` says more.
 
     ``written`` bytes came into its top layer in the last ``written_s`` seconds. ``molted_at`` is of the epoch.
+    ``killed`` processes were ended in it since the last survey that was recorded, of ``kills`` since its boot.
     ``paused_for_pool`` tells that this program paused it. ``answered`` tells whether the guest itself was heard.
     """
 
@@ -47,6 +48,7 @@ class CloneSurvey:
     written_s: float = 0.0
     cpu_share: float | None = None
     kills: int | None = None
+    killed: int = 0
     answered: bool = False
 
     @property

@@ -191,7 +191,7 @@ def judge_pool(told: Sequence[forecast.Sample], limits: forecast.Thresholds) -> 
     """Return the verdict on the pool's room, which is forecast as memory is."""
     if not told:
         return Judgement(Verdict.UNKNOWN, "there is no running pool")
-    found = read_course(told, limits, whose="pool")
+    found = read_course(told, limits, whose="room")
     return Judgement(
         Verdict(found.word), found.reason, (found.line,), found.used, found.total, found.seconds, found.rate
     )  # fmt: skip

@@ -41,7 +41,7 @@ def perform(fleet: Fleet, decisions: Sequence[Decision], request: MoltRequest) -
 
     Each is surveyed again just before, as what was decided first may be minutes old by then: what has changed since is
     spared. But a pause comes first of all, and loses nothing. The layer of a guest that could not be asked is kept, as
-    its work could not be rescued.
+    nobody could rescue its work: by the rescue itself where there is one, else here.
     """
     return tuple(_perform_one(fleet, decision, request) for decision in decisions if decision.changes)
 
@@ -65,7 +65,7 @@ def _again(fleet: Fleet, decision: Decision) -> Decision | None:
 
 
 def _molt(fleet: Fleet, decision: Decision, request: MoltRequest) -> ActResult:
-    if not decision.answered and request.keep is None:
+    if not decision.answered and request.keep is None and not request.rescue:
         request = replace(request, keep="")
     (result,) = molt(fleet, [decision.clone], request)
     if result.error is None:

@@ -5,13 +5,14 @@ Changes nothing in libvirt or a guest. With ``record`` it adds what it has measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from moltfleet.model import policy
 from moltfleet.model.busy import is_busy
 from moltfleet.model.domain import Domain, DomainState
 from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.events import Event, EventKind
 from moltfleet.model.names import match_names
 from moltfleet.model.records import CloneRecord, Hold, Phase
 from moltfleet.model.samples import LOOK_BACK_S, POOL, Sample, course, ending_with, rise
@@ -22,6 +23,7 @@ from moltfleet.model.vitals import Reason, Vitals
 from moltfleet.operations.asking import Answer, ask_guests
 from moltfleet.operations.deadlines import epoch, timestamp
 from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.notify import tell
 
 # Statistics of a thousand running domains take a second; a QEMU that hangs would keep them waiting for ever.
 _STATISTICS_S = 20.0
@@ -77,6 +79,7 @@ def survey(fleet: Fleet, *, record: bool, patterns: Sequence[str] = (), ask: Ask
     clones, room = _judge_all(this, samples, pool)
     if record:
         _record(this, [sample for sample in (*samples.values(), pool) if sample is not None])
+        _tell_kills(fleet, clones.values())
     for note in this.notes:
         fleet.progress.warn(note)
     return SurveyResult(
@@ -217,8 +220,16 @@ def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurv
         written_s=written[1] if written else 0.0,
         cpu_share=cpu[0] / cpu[1] if cpu else None,
         kills=total_kills(answer.health),
+        killed=_killed(samples),
         answered=answer.health is not None,
     )
+
+
+def _killed(samples: Sequence[Sample]) -> int:
+    """Count what was ended since the last sample that told."""
+    told = [sample.kills for sample in samples if sample.kills is not None]
+    is_told_now = len(told) > 1 and samples[-1].kills is not None
+    return max(0, told[-1] - told[-2]) if is_told_now else 0
 
 
 def _work(fleet: Fleet, name: str, clone: CloneRecord) -> str:
@@ -238,6 +249,14 @@ def _molted_at(molted: str, clone: CloneRecord) -> float | None:
     layers = (*clone.kept, *((clone.shed,) if clone.shed else ()))
     moments = [*(layer.replaced_at for layer in layers), *((molted,) if molted else ())]
     return max((epoch(moment) for moment in moments), default=None)
+
+
+def _tell_kills(fleet: Fleet, clones: Iterable[CloneSurvey]) -> None:
+    for one in clones:
+        if one.killed:
+            what = "one process was" if one.killed == 1 else f"{one.killed} processes were"
+            text = f"Clone {one.clone!r} ran out of memory: {what} ended in it"
+            tell(fleet, Event(EventKind.KILLED, text, one.clone))
 
 
 def _record(this: _Pass, samples: Sequence[Sample]) -> None:

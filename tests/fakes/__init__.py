@@ -8,8 +8,8 @@ from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
 from fakes.meter import FakeMeter, a_calm_host
 from fakes.networks import FakeNetworks
-from fakes.notifier import FakeNotifier
 from fakes.nights import FakeNights
+from fakes.notifier import FakeNotifier
 from fakes.process import Killed, Process, effects_told_to
 from fakes.rescues import FakeRescues
 from fakes.samples import FakeSamples
@@ -30,8 +30,8 @@ __all__ = [
     "FakeLocks",
     "FakeMeter",
     "FakeNetworks",
-    "FakeNotifier",
     "FakeNights",
+    "FakeNotifier",
     "FakeProfiles",
     "FakeRescues",
     "FakeSamples",

@@ -291,8 +291,7 @@ class LibvirtHypervisor:
         """See the port."""
 
         def add(domain: Any) -> None:
-            flags = libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND
-            domain.authorizedSSHKeysSet(user, [public_key], flags)
+            domain.authorizedSSHKeysSet(user, [public_key], libvirt.VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET_APPEND)
 
         try:
             self._with(name, "authorise a key in", add, timeout_s=15)

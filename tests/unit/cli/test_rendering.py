@@ -17,6 +17,7 @@ from fakes.health import a_leaking_health
 from fakes.metrics import a_fleet_in_numbers
 from fakes.report import OUTLOOK, a_report
 from fakes.rescued import RESCUED, SAVED
+from moltfleet.adapters.notifier import event_document
 from moltfleet.cli import documents, tables
 from moltfleet.cli.density_text import density_document
 from moltfleet.cli.errors import error_document
@@ -27,6 +28,7 @@ from moltfleet.cli.rescue_document import list_document, prune_document, rescues
 from moltfleet.cli.rescue_text import rescues_table, saved_table, saved_text
 from moltfleet.cli.schedule_text import removed_document, schedule_document
 from moltfleet.cli.streams import Collected
+from moltfleet.cli.survey_document import holds_document, leaking_document, survey_document
 from moltfleet.cli.tools_document import tools_status_document, tools_verify_document
 from moltfleet.cli.tools_text import tools_status_text, tools_verify_text
 from moltfleet.model.admission import Admission
@@ -34,16 +36,21 @@ from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.density import AgentLoad, Density
 from moltfleet.model.domain import CommandResult, DomainState, Endpoint
 from moltfleet.model.errors import Busy
+from moltfleet.model.events import Event, EventKind
 from moltfleet.model.guesttools import Found, Lack, Proof, ProofResult, ToolsReport, ToolsView
 from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.load import Candidate
 from moltfleet.model.makingroom import Act, RoomPlan, Way
 from moltfleet.model.metrics import families
 from moltfleet.model.mix import parse_mix
-from moltfleet.model.records import Forced
+from moltfleet.model.policy import Act as DecidedAct
+from moltfleet.model.policy import Decision
+from moltfleet.model.records import Forced, Hold
 from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.schedule import Job, Kind
 from moltfleet.model.size import Size
+from moltfleet.model.survey import CloneSurvey, PoolSurvey, SurveyResult
+from moltfleet.model.verdict import Judgement, Verdict
 from moltfleet.operations.density import read_stage
 from moltfleet.operations.plan import PlanRequest, plan
 from moltfleet.operations.scheduling import Scheduled
@@ -286,6 +293,15 @@ ROOM = RoomPlan(
     Admission(ROOM_WANTED, (), Size(0)),
 )
 
+HOLD = Hold("2026-11-20T18:00:00Z", "alice", "a demo")
+LEAK = Judgement(Verdict.LEAKING, "used up in 50 min", ("12 of 16 GiB in use",), 12 << 30, 16 << 30, 3000.0, 1e6)
+SURVEY = SurveyResult(
+    taken_at="2026-11-20T10:00:00Z",
+    clones=(CloneSurvey("base-1", DomainState.RUNNING, LEAK, hold=HOLD),),
+    pool=PoolSurvey(Size.of_gib(50), Size.of_gib(100), LEAK),
+    notes=("Samples cannot be used",),
+)
+DECISIONS = (Decision("base-1", DecidedAct.MOLT, Verdict.LEAKING, "used up in 50 min", 3000.0, answered=True),)
 EMITTED: tuple[documents.Document, ...] = (
     plan_document(PLAN),
     report_document(a_report(outlook=OUTLOOK)),
@@ -298,6 +314,11 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.molts_document("moltfleet.kept-restore/1", MOLTS),
     documents.kept_document(KEPT),
     documents.kept_deleted_document("base-1", "monday"),
+    survey_document(SURVEY, ACTS),
+    leaking_document(DECISIONS, ACTS),
+    documents.acts_document("moltfleet.hold/1", ACTS),
+    holds_document([("base-1", HOLD)]),
+    event_document(Event(EventKind.MOLTED, "Clone 'base-1' was molted", "base-1"), "2026-11-20T10:00:00Z"),
     rescues_document((RESCUED, replace(RESCUED, error=BUSY))),
     list_document((SAVED,)),
     show_document(SAVED, ("repository-1/staged.patch has changed",)),

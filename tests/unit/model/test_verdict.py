@@ -177,4 +177,4 @@ def test_a_pool_that_fills_is_forecast_like_memory() -> None:
     falling = judge_pool(told([60.0 - number for number in range(40)]), limits)
     assert falling.verdict is Verdict.LEAKING
     assert falling.seconds == pytest.approx(21 * 60, rel=0.1)
-    assert falling.evidence[0].startswith("pool: 79 of 100 GiB in use, all of it in 2")
+    assert falling.evidence[0].startswith("room: 79 of 100 GiB in use, all of it in 2")

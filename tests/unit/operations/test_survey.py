@@ -13,6 +13,7 @@ from fakes.health import a_health, a_leaking_health
 from fakes.leaking import PROGRAM, answers, surveyed_for, tells
 from moltfleet.model import health as guest
 from moltfleet.model.errors import NotFound
+from moltfleet.model.events import EventKind
 from moltfleet.model.records import Hold
 from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.samples import POOL
@@ -268,6 +269,17 @@ def test_what_a_disk_grew_by_and_what_was_ended_is_told(clone: World) -> None:
     found = of(result)
     assert (found.written, found.written_s, found.kills) == (Size.of_gib(1.5).bytes, 600.0, 5)
     assert found.disk == Size.of_gib(3.0)
+
+
+def test_whoever_wants_to_be_told_of_kills_is_told_once_of_each(clone: World) -> None:
+    for kills in (1, 1, 3, 3):
+        answers(clone, "crab-1", replace(a_health(), kills=guest.Kills(kills, 0, 0)))
+        survey(clone.fleet, record=False)
+        survey(clone.fleet, record=True)
+        clone.clock.sleep(60.0)
+    assert [(event.kind, event.text) for event in clone.notifier.told] == [
+        (EventKind.KILLED, "Clone 'crab-1' ran out of memory: 2 processes were ended in it")
+    ]
 
 
 def test_the_pool_is_forecast_like_memory(clone: World) -> None:
