@@ -77,8 +77,18 @@ class Timeouts(Section):
 class Nightly(Section):
     """`[nightly]`: what `moltfleet nightly` does, and until when."""
 
+    molt: Literal["leaking", "all", "none"] = Field(
+        default="leaking", description="Which clones a night molts; who works in one is never disturbed by `all`."
+    )
+    most: int | None = Field(default=None, ge=0, strict=True, description="How many at most; none named: all of those.")
+    warm: bool = Field(default=True, strict=True, description="Make RAM of clean points anew that became stale.")
     hours: float = Field(default=4, gt=0, le=24, strict=True, description="Hours after which a night ends by itself.")
     keep: int = Field(default=30, ge=1, le=1000, strict=True, description="Nights whose journals and reports are kept.")
+    webhook: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="An address that gets a JSON document by POST when a night did not go well.",
+    )
 
 
 class Rescue(Section):

@@ -65,13 +65,15 @@ class NightFiles:
         path = self._journal(night).with_suffix(".md")
         return str(path) if path.is_file() else None
 
-    def read_report(self, night: Night) -> str | None:
-        """See the port."""
+    def mark_missed(self, night: Night) -> bool:
+        """See the port: of several processes one makes the mark."""
         try:
-            content = read_small(self._journal(night).with_suffix(".md"), limit=_LARGEST)
-        except OSError:
-            return None
-        return None if content is None else content.decode("utf-8", "replace")
+            self._journal(night).with_suffix(".missed").touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _unwritable(self._directory, error) from error
+        return True
 
     def _journal(self, night: Night) -> Path:
         name = re.sub(r"[^0-9a-z]", "", night.started_at.lower())
@@ -96,7 +98,7 @@ class NightFiles:
 
     def _drop_old(self) -> None:
         for name in self._names()[: -self._keep]:
-            for suffix in (".md", ".json"):
+            for suffix in (".md", ".missed", ".json"):
                 with contextlib.suppress(FileNotFoundError):
                     (self._directory / f"{name}{suffix}").unlink()
 

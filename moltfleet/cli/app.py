@@ -37,6 +37,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "survey": "survey",
         "hold": "hold",
         "rescue": "rescue",
+        "nightly": "nightly",
         "schedule": "schedule",
         "metrics": "metrics",
     },

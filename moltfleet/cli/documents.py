@@ -19,9 +19,9 @@ from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResu
 Document = dict[str, Any]
 
 
-def clones_document(views: Iterable[CloneView]) -> Document:
-    """``moltfleet.list/1``."""
-    return {"schema": "moltfleet.list/1", "clones": [_clone(view) for view in views]}
+def clones_document(views: Iterable[CloneView], last_night: Document | None = None) -> Document:
+    """``moltfleet.list/1``, with how the last night was."""
+    return {"schema": "moltfleet.list/1", "clones": [_clone(view) for view in views], "last_night": last_night}
 
 
 def status_document(views: Iterable[CloneView]) -> Document:

@@ -20,12 +20,17 @@ def list_command(invocation: Invocation) -> None:
     DISK is what a clone has written itself. MOLT tells how it would molt: warm (RAM and disk are restored), cold
     (it boots), stale (warm until something changed; cold now) or none (it has no clean point yet).
     """
+    from moltfleet.cli.nightly_document import last_night_document, last_night_text
     from moltfleet.operations.listing import list_clones
+    from moltfleet.operations.nights import last_night
 
     views = list_clones(invocation.fleet)
     if not views:
         invocation.progress.say("There are no clones.")
-    invocation.show(clones_document(views), clones_table(views))
+    night = last_night(invocation.fleet)
+    invocation.show(clones_document(views, last_night_document(night)), clones_table(views))
+    if night is not None and not invocation.json:
+        invocation.progress.say(last_night_text(night))
 
 
 @click.command("status", cls=FleetCommand, example="moltfleet status\nmoltfleet status --watch")

@@ -59,7 +59,12 @@ def survey_command(
 
 def _look(invocation: Invocation, names: tuple[str, ...], *, record: bool, ask: str) -> SurveyResult:
     from moltfleet.model.survey import Ask
+    from moltfleet.operations.nights import tell_if_missed
     from moltfleet.operations.survey import survey
 
+    records = record and not invocation.dry_run
     with invocation.fleet.progress.step("Looking at the clones"):
-        return survey(invocation.fleet, record=record and not invocation.dry_run, patterns=names, ask=Ask(ask))
+        found = survey(invocation.fleet, record=records, patterns=names, ask=Ask(ask))
+    if records:
+        tell_if_missed(invocation.fleet)
+    return found

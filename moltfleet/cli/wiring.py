@@ -38,6 +38,7 @@ from moltfleet.adapters.textfile import PrometheusText
 from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
 from moltfleet.config import Config
 from moltfleet.model.domain import Endpoint
+from moltfleet.model.nightly import Night
 from moltfleet.model.ports import Clock, Locks, Progress
 from moltfleet.operations.fleet import Fleet
 
@@ -101,6 +102,13 @@ def _machine(uri: str) -> LocalMachine | None:
         kernel=platform.release(),
         boot_id=hostinfo.boot_id(),
     )
+
+
+def post_to(address: str) -> Callable[[Night], None]:
+    """What tells an address on the web of a night."""
+    from moltfleet.adapters.webhook import Webhook
+
+    return Webhook(address).post
 
 
 def metrics_text() -> PrometheusText:

@@ -203,5 +203,5 @@ class Nights(Protocol):
     def report_path(self, night: Night) -> str | None:
         """Where the report of a night is; None when there is none."""
 
-    def read_report(self, night: Night) -> str | None:
-        """The text of that report."""
+    def mark_missed(self, night: Night) -> bool:
+        """Remember that somebody was told that none came after this night; False when that was so already."""

@@ -129,7 +129,7 @@ class Schedule:
         if not self.survey_every.minutes:
             return ()
         metrics = () if self.textfile is None else ((*self.program, "metrics", "--textfile", self.textfile),)
-        return ((*self.program, "survey", "--record", "--quiet"), *metrics)
+        return ((*self.program, "survey", "--record", "--ask", "suspects", "--protect", "--quiet"), *metrics)
 
 
 @dataclass(frozen=True, slots=True)

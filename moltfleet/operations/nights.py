@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from moltfleet.model.nightly import LastNight, Outcome
+from dataclasses import replace
+
+from moltfleet.model.events import Event, EventKind
+from moltfleet.model.nightly import LastNight, Night, Outcome
+from moltfleet.operations.deadlines import hours_since
 from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.notify import tell
 
 # Of no clone: names have no dot.
 LOCK = "run.night"
+# As the alert on metrics has it (docs/monitoring/moltfleet.rules.yaml).
+_MISSED_AFTER_HOURS = 26.0
+
+
+def tell_if_missed(fleet: Fleet) -> None:
+    """Call out, once, when no night has begun for longer than a day; a fleet that never had one misses none."""
+    night = latest_night(fleet)
+    if night is None or hours_since(fleet.clock, night.started_at) < _MISSED_AFTER_HOURS:
+        return
+    if fleet.nights.mark_missed(night):
+        text = f"No night has begun since {night.started_at}"
+        fleet.progress.warn(text, hint="moltfleet schedule show says when the next one is due.")
+        tell(fleet, Event(EventKind.NIGHT_MISSED, text))
+
+
+def latest_night(fleet: Fleet) -> Night | None:
+    """Return the night that began last, None when there never was one; one that nobody works on was interrupted."""
+    night = fleet.nights.latest()
+    if night is None or night.outcome is not Outcome.RUNNING or fleet.locks.is_held(LOCK):
+        return night
+    return replace(night.interrupted(at=""), ended_at=None)
 
 
 def last_night(fleet: Fleet) -> LastNight | None:
-    """Return how the last night was, None when there never was one; one that nobody works on was interrupted."""
-    night = fleet.nights.latest()
+    """Return how the last night was, in short; None when there never was one."""
+    night = latest_night(fleet)
     if night is None:
         return None
-    outcome = night.outcome
-    if outcome is Outcome.RUNNING and not fleet.locks.is_held(LOCK):
-        outcome = Outcome.INTERRUPTED
-    return LastNight(night.started_at, night.ended_at, outcome, fleet.nights.report_path(night))
+    return LastNight(night.started_at, night.ended_at, night.outcome, fleet.nights.report_path(night))

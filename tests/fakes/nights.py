@@ -16,6 +16,7 @@ class FakeNights:
     def __init__(self) -> None:
         self.journals: dict[str, bytes] = {}
         self.reports: dict[str, str] = {}
+        self.missed: set[str] = set()
         self.writes = 0
         self.is_full = False
 
@@ -41,5 +42,7 @@ class FakeNights:
     def report_path(self, night: Night) -> str | None:
         return f"/state/nights/{night.started_at}.md" if night.started_at in self.reports else None
 
-    def read_report(self, night: Night) -> str | None:
-        return self.reports.get(night.started_at)
+    def mark_missed(self, night: Night) -> bool:
+        is_new = night.started_at not in self.missed
+        self.missed.add(night.started_at)
+        return is_new

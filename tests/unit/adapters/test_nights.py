@@ -41,12 +41,19 @@ def test_a_night_comes_back_as_it_was_written(nights: NightFiles, tmp_path: Path
     assert (tmp_path / "nights").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_report_lies_beside_its_journal(nights: NightFiles) -> None:
+def test_a_report_lies_beside_its_journal(nights: NightFiles, tmp_path: Path) -> None:
     nights.write(FULL)
-    assert (nights.report_path(FULL), nights.read_report(FULL)) == (None, None)
+    assert nights.report_path(FULL) is None
     path = nights.file_report(FULL, "# A night\n")
     assert path.endswith("/20261120t033000z.md")
-    assert (nights.report_path(FULL), nights.read_report(FULL)) == (path, "# A night\n")
+    assert nights.report_path(FULL) == path
+    assert (tmp_path / "nights/20261120t033000z.md").read_text() == "# A night\n"
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+
+
+def test_one_of_many_marks_a_night_as_the_last_before_a_missed_one(nights: NightFiles) -> None:
+    nights.write(NIGHT)
+    assert [nights.mark_missed(NIGHT) for _ in range(3)] == [True, False, False]
 
 
 def test_old_nights_go_with_their_reports_and_other_files_stay(nights: NightFiles, tmp_path: Path) -> None:

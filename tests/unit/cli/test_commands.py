@@ -33,7 +33,11 @@ def test_list_of_nothing_is_nothing_on_standard_output(do: Do, fleet: Any) -> No
     fleet.forget_clones()
     outcome = do("list")
     assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "", "There are no clones.\n")
-    assert json.loads(do("list", "--json").stdout) == {"schema": "moltfleet.list/1", "clones": []}
+    assert json.loads(do("list", "--json").stdout) == {
+        "schema": "moltfleet.list/1",
+        "clones": [],
+        "last_night": None,
+    }
     assert do("list", "-q").stderr == ""
 
 

@@ -22,6 +22,7 @@ from moltfleet.cli import documents, tables
 from moltfleet.cli.density_text import density_document
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.metrics import metrics_document
+from moltfleet.cli.nightly_document import last_night_document, night_document
 from moltfleet.cli.plan_document import plan_document
 from moltfleet.cli.report.document import report_document
 from moltfleet.cli.rescue_document import list_document, prune_document, rescues_document, show_document
@@ -43,6 +44,8 @@ from moltfleet.model.load import Candidate
 from moltfleet.model.makingroom import Act, RoomPlan, Way
 from moltfleet.model.metrics import families
 from moltfleet.model.mix import parse_mix
+from moltfleet.model.nightly import CloneNight, HostState, LastNight, Night, Scope, State, Unexplained
+from moltfleet.model.nightly import Outcome as NightOutcome
 from moltfleet.model.policy import Act as DecidedAct
 from moltfleet.model.policy import Decision
 from moltfleet.model.records import Forced, Hold
@@ -154,6 +157,18 @@ STAGES = tuple(
 DENSITY = Density("base", 2, Size.of_gib(16), 4, AgentLoad(), (4, 5, 10), STAGES, "0.1.0-aaa", ("A note.",))
 NIGHT_JOB = Job(Kind.USER, "moltfleet-nightly", "*-*-* 03:30:00", "moltfleet nightly", "active")
 SCHEDULED = Scheduled((NIGHT_JOB,), lingering=True, notes=("A note.",))
+A_NIGHT = replace(
+    Night("2026-11-20T03:30:00Z", "2026-11-20T07:30:00Z", Scope.LEAKING, "0.1.0").with_clone(
+        CloneNight(
+            "base-1", "molt", "leaks", "leaking", State.FAILED, rescue="rescued", details=("a link",), error="no"
+        )
+    ),
+    host_before=HostState(2**36, 2**35, 2**34, 0.0),
+    host_after=HostState(2**36, 2**35, 2**34, 0.0),
+    unexplained=(Unexplained("base-9.1.qcow2", 2**20),),
+    notes=("a note",),
+)
+LAST_NIGHT = LastNight("2026-11-20T03:30:00Z", "2026-11-20T03:45:00Z", NightOutcome.OK, "/state/nights/x.md")
 COLLECTED = Collected()
 COLLECTED.write("base-1", False, b"out \xff")
 COLLECTED.write("base-1", True, b"err")
@@ -221,6 +236,7 @@ def test_a_list_document_has_exactly_the_agreed_shape() -> None:
                 "health": "ok",
             }
         ],
+        "last_night": None,
     }
 
 
@@ -294,7 +310,9 @@ ROOM = RoomPlan(
 )
 
 HOLD = Hold("2026-11-20T18:00:00Z", "alice", "a demo")
-LEAK = Judgement(Verdict.LEAKING, "used up in 50 min", ("12 of 16 GiB in use",), 12 << 30, 16 << 30, 3000.0, 1e6)
+LEAK = Judgement(
+    Verdict.LEAKING, "used up in 50 min", ("memory: 12 of 16 GiB in use",), 12 << 30, 16 << 30, 3000.0, 1e6
+)
 SURVEY = SurveyResult(
     taken_at="2026-11-20T10:00:00Z",
     clones=(CloneSurvey("base-1", DomainState.RUNNING, LEAK, hold=HOLD),),
@@ -305,7 +323,7 @@ DECISIONS = (Decision("base-1", DecidedAct.MOLT, Verdict.LEAKING, "used up in 50
 EMITTED: tuple[documents.Document, ...] = (
     plan_document(PLAN),
     report_document(a_report(outlook=OUTLOOK)),
-    documents.clones_document(CLONES),
+    documents.clones_document(CLONES, last_night_document(LAST_NIGHT)),
     documents.status_document(CLONES),
     *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("create", "start", "stop", "restart")),
     *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("delete", "cleanup", "warm")),
@@ -339,6 +357,7 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.golden_deleted_document("base"),
     documents.host_check_document(CHECKS),
     documents.host_contain_document(CONTAINED, removed=False, left=CHECKS[:1]),
+    night_document(A_NIGHT, "/state/nights/20261120t033000z.md"),
     metrics_document(families(a_fleet_in_numbers(), None, "1.0")),
     schedule_document("install", SCHEDULED),
     schedule_document("show", SCHEDULED),
@@ -372,7 +391,7 @@ def fields_of(schema: str, sections: dict[str, str]) -> Iterator[str]:
         reference = re.search(r"[Aa]s in \[(moltfleet\.\S+/1)\]", meaning)
         if reference and reference[1] != "moltfleet.error/1":
             # A reference stands for a whole list or object, so its own row has no field of its own.
-            for other in fields_of(reference[1], sections):
+            for other in (found for found in fields_of(reference[1], sections) if found.startswith(field)):
                 yield other.replace("goldens[]", "golden") if field == "golden" else other
         else:
             yield field

@@ -94,7 +94,7 @@ def test_metrics_come_after_a_survey_and_without_surveys_there_are_none() -> Non
     (_, _, survey, _) = unit_files(a_schedule(Kind.USER, textfile="/var/x.prom"))
     commands = [line for line in survey.content.splitlines() if line.startswith("ExecStart=")]
     assert [line.rpartition("qemu:///system ")[2] for line in commands] == [
-        "survey --record --quiet",
+        "survey --record --ask suspects --protect --quiet",
         "metrics --textfile /var/x.prom",
     ]
     assert len(unit_files(a_schedule(Kind.USER, every="never", textfile="/var/x.prom"))) == 2
@@ -104,7 +104,8 @@ def test_a_block_of_a_crontab_has_full_paths_and_mails_only_errors() -> None:
     assert cron_block(a_schedule(textfile="/var/100%.prom")) == (
         f"{BLOCK_BEGIN}\n"
         "30 3 * * * '/opt/m f/moltfleet' --connect qemu:///system nightly --yes --quiet >/dev/null\n"
-        "*/10 * * * * '/opt/m f/moltfleet' --connect qemu:///system survey --record --quiet >/dev/null; "
+        "*/10 * * * * '/opt/m f/moltfleet' --connect qemu:///system"
+        " survey --record --ask suspects --protect --quiet >/dev/null; "
         "'/opt/m f/moltfleet' --connect qemu:///system metrics --textfile /var/100\\%.prom >/dev/null\n"
         f"{BLOCK_END}\n"
     )

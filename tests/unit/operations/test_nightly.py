@@ -20,7 +20,7 @@ from moltfleet.model.records import Hold
 from moltfleet.model.size import Size
 from moltfleet.operations import nightclones, nightly
 from moltfleet.operations.nightly import NightRequest, plan_night, run_night
-from moltfleet.operations.nights import LOCK, last_night
+from moltfleet.operations.nights import LOCK, last_night, tell_if_missed
 
 
 @pytest.fixture
@@ -309,3 +309,23 @@ def test_what_comes_from_a_guest_cannot_break_out_of_the_report() -> None:
     assert "a b" not in text.splitlines()
     (row,) = [line for line in text.splitlines() if line.startswith("| crab-1 ")]
     assert row.count(" | ") == 5
+
+
+def test_a_night_that_is_missed_is_told_once(leaky: World) -> None:
+    tell_if_missed(leaky.fleet)
+    run_night(leaky.fleet, NIGHT)
+    leaky.notifier.told.clear()
+    leaky.clock.sleep(25 * 3600)
+    tell_if_missed(leaky.fleet)
+    assert leaky.notifier.told == []
+    leaky.clock.sleep(2 * 3600)
+    for _ in range(3):
+        tell_if_missed(leaky.fleet)
+    assert [(event.kind, event.text) for event in leaky.notifier.told] == [
+        (EventKind.NIGHT_MISSED, "No night has begun since 2026-11-20T12:00:18Z")
+    ]
+    run_night(leaky.fleet, NIGHT)
+    leaky.notifier.told.clear()
+    leaky.clock.sleep(27 * 3600)
+    tell_if_missed(leaky.fleet)
+    assert [event.kind for event in leaky.notifier.told] == [EventKind.NIGHT_MISSED]
