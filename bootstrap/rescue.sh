@@ -13,9 +13,12 @@
 # there, as its disk may be full, and holds nothing back, as its memory may be. RESCUE is this text, for find to run.
 # RESCUE_LARGEST is in bytes: what is larger stays, and is named on standard error.
 set -u
-LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_NO_LAZY_FETCH=1 GIT_PAGER=cat
-export LC_ALL GIT_OPTIONAL_LOCKS GIT_TERMINAL_PROMPT GIT_NO_LAZY_FETCH GIT_PAGER
-unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_EXTERNAL_DIFF GIT_OBJECT_DIRECTORY
+# No locks, no questions, no network, not even for what a partial clone lacks.
+LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_NO_LAZY_FETCH=1 GIT_ALLOW_PROTOCOL='' GIT_PAGER=cat
+GIT_NO_REPLACE_OBJECTS=1
+export LC_ALL GIT_OPTIONAL_LOCKS GIT_TERMINAL_PROMPT GIT_NO_LAZY_FETCH GIT_ALLOW_PROTOCOL GIT_PAGER
+export GIT_NO_REPLACE_OBJECTS
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_EXTERNAL_DIFF GIT_OBJECT_DIRECTORY GIT_DIFF_OPTS
 
 fields() { printf '%s\0' "$@"; }
 
@@ -35,7 +38,7 @@ quiet_git() {
 
 # Patches that git apply takes, whatever the settings say about how people like to see them.
 difference() {
-    quiet_git diff --no-ext-diff --no-textconv --no-renames --no-relative --submodule=short \
+    quiet_git diff --no-color --no-ext-diff --no-textconv --no-renames --no-relative --submodule=short \
         --ignore-submodules=dirty --src-prefix=a/ --dst-prefix=b/ --unified=3 --inter-hunk-context=0 "$@"
 }
 
@@ -70,7 +73,7 @@ repository() (
     if is_bare; then
         kind=bare
     else
-        difference --cached --quiet || staged=1
+        difference --diff-filter=u --cached --quiet || staged=1
         difference --quiet || unstaged=1
         ! quiet_git ls-files --others --exclude-standard | grep -q '[^/]$' || new=1
     fi
@@ -235,8 +238,9 @@ act=$1
 shift
 case $act in
 look | repositories | bare_repositories | logs) "$act" "$@" ;;
-staged) decode "$1" && enter "$path" && difference --binary --full-index --cached ;;
-unstaged) decode "$1" && enter "$path" && difference --binary --full-index ;;
+staged) decode "$1" && enter "$path" && difference --binary --full-index --diff-filter=u --cached ;;
+# In the middle of a merge: from what HEAD has, as that is what git apply will find.
+unstaged) decode "$1" && enter "$path" && difference --binary --full-index --ours ;;
 commits | files | tree) decode "$1" && "$act" "$path" ;;
 screen) decode "$1" && socket=$path && decode "$2" && screen "$socket" "$path" ;;
 *) exit 2 ;;

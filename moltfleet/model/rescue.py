@@ -234,7 +234,8 @@ def without_password(address: str) -> str:
     """A remote's address as it may be shown: what stands before the host in a URL can be a password."""
     scheme, separator, rest = address.partition("://")
     if not separator:
-        return address
+        user, _, place = address.rpartition("@")
+        return place if ":" in user else address
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from moltfleet.model.domain import DomainState
 from moltfleet.model.errors import (
     DeadlinePassed,
     GuestFailed,
@@ -94,7 +95,9 @@ def before_molt(fleet: Fleet, name: str, request: MoltRequest) -> tuple[RescueRe
 
 
 def _rescue(fleet: Fleet, name: str, reason: str, show: Callable[[str], None]) -> RescueResult:
-    _, clone = get_clone(fleet, name)
+    domain, clone = get_clone(fleet, name)
+    if domain.state is DomainState.PAUSED:
+        raise WrongState(f"Clone {name!r} is paused", hint="The pool may be full, or somebody paused it.")
     where = endpoint(fleet, name)
     wanted = fleet.config.rescue
     factor = fleet.config.emulation_factor if is_emulated(fleet) else 1.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moltfleet.adapters.rescue.bundles import BadBundle, BundleHead, read_head
 from moltfleet.adapters.rescue.gitbox import GitBox, a_box
-from moltfleet.adapters.run import RunResult
+from moltfleet.adapters.run import RunResult, failure
 from moltfleet.model.errors import DeadlinePassed, ToolFailed
 from moltfleet.model.names import printable
 from moltfleet.model.rescue import Check, GitParts, PartState
@@ -68,6 +68,9 @@ class _Checking:
         self.box.make(head.object_format)
         self.box.bring(path, _PACK, offset=head.offset)
         indexed = self.box.git("index-pack", "--fsck-objects", str(self.box.directory / _PACK), check=False)
+        if indexed.exit_code < 0:
+            # Over a limit of time: it may be sound, and only large.
+            raise failure(indexed)
         if indexed.exit_code != 0:
             self.box.make(head.object_format)
             return Check(PartState.BAD, _said(indexed))

@@ -16,7 +16,7 @@ from pathlib import Path
 from moltfleet.adapters.run import RunResult, run
 
 _TIMEOUT_S = 300.0
-_LIMITS = ("prlimit", "--as=6442450944", "--cpu=240", "--fsize=8589934592", "--core=0", "--nofile=512")
+_LIMITS = ("prlimit", "--as=4294967296", "--cpu=240", "--fsize=8589934592", "--core=0", "--nofile=512")
 # nobody and nogroup, for a moltfleet that is run by root.
 NOBODY = 65534
 _NOT_ROOT = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs",

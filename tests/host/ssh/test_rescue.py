@@ -131,6 +131,30 @@ def test_a_repository_before_its_first_commit_is_rescued(clone):
     assert (result.directory / "repository-1/files/first").read_text() == "first\n"
 
 
+def test_a_merge_that_is_not_finished_is_rescued_as_well(clone):
+    where = clone.repository(remote=False)
+    git(where, "checkout", "--quiet", "-b", "other")
+    (where / "main.c").write_text("theirs\n")
+    git(where, "commit", "--quiet", "-am", "theirs")
+    git(where, "checkout", "--quiet", "main")
+    (where / "main.c").write_text("ours\n")
+    git(where, "commit", "--quiet", "-am", "ours")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(where, "merge", "other")
+    (where / "beside").write_text("staged\n")
+    git(where, "add", "beside")
+
+    result = clone.rescue()
+
+    assert (result.outcome, result.error) == (Outcome.RESCUED, None)
+    assert {part.kind: part.detail for part in result.parts if part.kind != "files"} == {
+        "staged": "1 file(s); applies",
+        "unstaged": "1 file(s); applies",
+        "commits": "3 commit(s) in 3 ref(s); it stands alone",
+    }
+    assert "<<<<<<<" in (result.directory / "repository-1/files/main.c").read_text()
+
+
 def test_worktrees_submodules_and_bare_repositories_are_repositories_too(clone):
     where = clone.repository("app", remote=False)
     git(where, "worktree", "add", "--quiet", "../beside", "-b", "beside")

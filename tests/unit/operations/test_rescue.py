@@ -218,6 +218,7 @@ def test_a_clone_that_another_command_works_on_is_left_alone(world: World) -> No
 def test_passwords_in_addresses_of_remotes_are_not_kept(world: World) -> None:
     assert without_password("https://ann:secret@example.org/x.git?token=1") == "https://example.org/x.git"
     assert without_password("git@example.org:x.git") == "git@example.org:x.git"
+    assert without_password("ann:secret@example.org:x.git") == "example.org:x.git"
     answer(world, look=a_repository(work="00100", remote="https://token@example.org/x") + END, staged=b"s")
     rescued(world)
     (saved,) = world.rescues.all
