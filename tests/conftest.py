@@ -1,4 +1,4 @@
-"""Golden files: what output is expected, word for word, under tests/golden/; ``--regenerate`` writes them anew."""
+"""Golden files: expected output, word for word, under tests/golden/; and which tests belong together."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write golden files anew instead of comparing them")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares a lab in one process (``--dist loadgroup``); full guests take longest, and begin."""
+    for item in items:
+        shares_golden = "full_lab" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("full_lab" if shares_golden else item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("full_guest") is None)
 
 
 @pytest.fixture

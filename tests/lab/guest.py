@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import subprocess
 import time
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ NETWORK = f"""
 <ip address='192.168.150.1' netmask='255.255.255.0'><dhcp><host mac='{MAC}' ip='{ADDRESS}'/></dhcp></ip></network>
 """
 DOMAIN = """
-<domain type='{type}'><name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu>2</vcpu>
+<domain type='{type}'><name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu>{vcpus}</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os>
 <features><acpi/><apic/></features><cpu mode='maximum'/>
 <devices>
@@ -48,13 +49,13 @@ class Guest:
         """Run virsh in the lab."""
         return self.lab.output("virsh", "-q", "-c", "qemu:///system", *arguments)
 
-    def define(self, image: Path, memory_mib: int) -> None:
+    def define(self, image: Path, memory_mib: int, *, vcpus: int = 1) -> None:
         """Make the network, an overlay on a copy of the image, the seed and the domain."""
         make_key(self.folder / "key")
         make_key(self.folder / "host_key")
         (self.folder / "seed.iso").write_bytes(make_seed(self.name, self.folder))
         kind = "qemu" if "qemu" in self.lab.output("sh", "-c", "test -c /dev/kvm && echo kvm || echo qemu") else "kvm"
-        text = DOMAIN.format(type=kind, name=self.name, memory=memory_mib, images=IMAGES, mac=MAC)
+        text = DOMAIN.format(type=kind, name=self.name, memory=memory_mib, vcpus=vcpus, images=IMAGES, mac=MAC)
         (self.folder / "domain.xml").write_text(text)
         (self.folder / "network.xml").write_text(NETWORK)
         self.lab.exec("cp", str(image), f"{IMAGES}/base.qcow2")
@@ -77,6 +78,21 @@ class Guest:
         # A guest that goes down in the middle is noticed.
         options += ["-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15"]
         return [str(option) for option in options]
+
+    def connect(self) -> None:
+        """Keep one connection open for what uses :attr:`shared`: a login costs seconds of an emulated processor."""
+        argv = ("ssh", "-MNf", *self.shared, *self.ssh_options(), f"agent@{ADDRESS}")
+        # It goes on in the background, and must not hold what its output is read from.
+        self.lab.exec("sh", "-c", f"{shlex.join(argv)} </dev/null >/dev/null 2>&1")
+
+    def disconnect(self) -> None:
+        """End that connection, if there is one; until the next :meth:`connect` every command logs in."""
+        self.lab.exec("ssh", *self.shared, *self.ssh_options(), "-O", "exit", f"agent@{ADDRESS}", check=False)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Options with which ssh uses the open connection, if there is one."""
+        return ("-S", str(self.folder / "shared"))
 
     def wait_for_login(self, timeout_s: float) -> None:
         """Wait until a login works."""

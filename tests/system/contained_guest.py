@@ -28,18 +28,19 @@ sed -n 's/^0::/inside /p' /proc/self/cgroup
 echo "as $(id -un) with $*"
 echo "heap $NODE_OPTIONS"
 """
-# Takes so many MiB and keeps them, deaf to SIGTERM.
+# Takes so many MiB at once and keeps them, deaf to SIGTERM.
 HOG = """
-import signal, sys, time
+import mmap, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-kept = [bytearray(b"x") * (1 << 20) for _ in range(int(sys.argv[1]))]
+kept = mmap.mmap(-1, int(sys.argv[1]) << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
 time.sleep(60)
 """
-# Everything that the tools could have changed, with modes, owners, links and checksums.
+# Everything that the tools could have changed, with modes, owners, links and checksums; large files by size and date.
 LISTING = """
 places='/etc /usr/local /usr/bin /usr/sbin /usr/lib/systemd /var/lib/systemd/linger'
 find $places -xdev -printf '%p %y %m %u %l\\n' 2>/dev/null | sort
-find $places -xdev -type f 2>/dev/null | sort | xargs -d '\\n' sha256sum
+find $places -xdev -type f -size -65k 2>/dev/null | sort | xargs -d '\\n' sha256sum
+find $places -xdev -type f -size +64k -printf '%p %s %T@\\n' 2>/dev/null | sort
 """
 SETTLE = """
 set -e
@@ -81,6 +82,7 @@ class ContainedGuest:
         guest.define(image, memory_mib)
         guest.virsh("start", guest.name)
         guest.wait_for_login(LONGEST_S / 4)
+        guest.connect()
         found = cls(lab, guest, folder)
         found.shell("cloud-init status --wait >/dev/null")
         lab.repo("add", "earlyoom", "cron")
@@ -95,7 +97,7 @@ class ContainedGuest:
 
     def argv(self, command: str, *options: str) -> tuple[str, ...]:
         """The OpenSSH client's command line."""
-        return ("ssh", *self.guest.ssh_options(), *options, f"agent@{ADDRESS}", command)
+        return ("ssh", *self.guest.shared, *self.guest.ssh_options(), *options, f"agent@{ADDRESS}", command)
 
     def shell(self, command: str, *, code: int = 0) -> str:
         """What a command prints on both outputs, run as the ordinary user; its exit status is as expected."""
@@ -141,12 +143,14 @@ class ContainedGuest:
 
     def boot_again_with(self, memory_mib: int) -> None:
         """Shut it down, give it another size, and start it."""
+        self.guest.disconnect()
         self.lab.run(*self.argv("sudo systemctl poweroff"), check=False)
         self.guest.wait_for_state("shut off", LONGEST_S / 4)
         self.guest.virsh("setmaxmem", self.guest.name, f"{memory_mib}M", "--config")
         self.guest.virsh("setmem", self.guest.name, f"{memory_mib}M", "--config")
         self.guest.virsh("start", self.guest.name)
         self.guest.wait_for_login(LONGEST_S / 4)
+        self.guest.connect()
         until = time.monotonic() + LONGEST_S / 4
         while self.shell("systemctl is-system-running || :") not in ("running", "degraded"):
             assert time.monotonic() < until, "it does not finish its boot"

@@ -38,6 +38,9 @@ def before(bare: ContainedGuest) -> set[str]:
 def guest(bare: ContainedGuest, before: set[str]) -> ContainedGuest:
     """The guest with the tools."""
     assert bare.install("1.0") == "Installed 1.0"
+    # What is tried is a login after that.
+    bare.guest.disconnect()
+    bare.guest.connect()
     # Until the minute is over, other tests go on.
     bare.shell("echo '* * * * * claude > $HOME/said 2>&1; mv $HOME/said $HOME/cron' | crontab -")
     return bare
@@ -138,6 +141,7 @@ def test_an_agent_that_the_watchdog_ended_waits_before_it_starts_again(guest: Co
 
 def test_a_session_survives_a_logout_and_the_end_of_its_agent(guest: ContainedGuest) -> None:
     # Every command here is a login of its own, which is over before the next.
+    guest.guest.disconnect()
     assert guest.shell("agent-session --detached web ~") == "Session web runs"
     guest.root("systemctl stop moltfleet-watchdog")
     keys = "tmux -L web send-keys -t web"
@@ -157,6 +161,7 @@ def test_a_session_survives_a_logout_and_the_end_of_its_agent(guest: ContainedGu
     assert "web  detached  bash" in guest.shell("agent-session --list")
     guest.shell("agent-session --end web")
     assert guest.shell("agent-session --list") == "No session runs; start one: agent-session"
+    guest.guest.connect()
 
 
 def test_who_cannot_be_contained_is_not_run_unless_root_may_be_asked(guest: ContainedGuest) -> None:

@@ -99,13 +99,11 @@ class LeakingGuest:
     def boot(cls, lab: Lab, folder: Path, image: Path) -> LeakingGuest:
         """Boot one of 4 GiB."""
         guest = Guest(PlainLab(lab.name), "leaky", folder)
-        guest.define(image, 4096)
+        guest.define(image, 4096, vcpus=2)
         guest.virsh("start", guest.name)
         guest.wait_for_login(LONGEST_S / 4)
         leaking = cls(lab, guest)
-        # One connection for all that the test asks; a login of its own costs a second of an emulated processor.
-        shared = ("ssh", "-MNf", *leaking._shared, *guest.ssh_options(), f"agent@{ADDRESS}")
-        lab.run("sh", "-c", f"{shlex.join(shared)} </dev/null >/dev/null 2>&1")
+        guest.connect()
         leaking.shell("cloud-init status --wait >/dev/null")
         return leaking
 
@@ -115,12 +113,8 @@ class LeakingGuest:
         self.shell(OPERATOR)
         self.limits = json.loads(self.root("moltfleet-limits --json"))
 
-    @property
-    def _shared(self) -> tuple[str, ...]:
-        return ("-S", str(self.guest.folder / "shared"))
-
     def _ssh(self, command: str) -> tuple[str, ...]:
-        return ("ssh", *self._shared, *self.guest.ssh_options(), f"agent@{ADDRESS}", command)
+        return ("ssh", *self.guest.shared, *self.guest.ssh_options(), f"agent@{ADDRESS}", command)
 
     def shell(self, command: str, *, check: bool = True) -> str:
         """What a shell command prints, run as the ordinary user."""

@@ -47,11 +47,12 @@ while :; do
     sleep 0.2
 done
 """
-# Everything that containment could have changed, with modes, links and checksums.
+# Everything that containment could have changed, with modes, links and checksums; large files by size and date.
 LISTING = """
 places='/etc /usr/lib/systemd /usr/local /var/lib/moltfleet-host.json'
 find $places -xdev -printf '%p %y %m %u %l\\n' 2>/dev/null | sort
-find $places -xdev -type f 2>/dev/null | sort | xargs -d '\\n' sha256sum
+find $places -xdev -type f -size -65k 2>/dev/null | sort | xargs -d '\\n' sha256sum
+find $places -xdev -type f -size +64k -printf '%p %s %T@\\n' 2>/dev/null | sort
 """
 
 
@@ -98,6 +99,7 @@ class PlainHost:
         host.guest.define(image, memory_mib)
         host.guest.virsh("start", host.guest.name)
         host.guest.wait_for_login(LONGEST_S / 4)
+        host.guest.connect()
         host.shell("cloud-init status --wait >/dev/null")
         line = lab.repo("line").strip()
         host.root(f"echo '{line}' > /etc/apt/sources.list && rm -f /etc/apt/sources.list.d/* && apt-get -qq update")
@@ -105,7 +107,7 @@ class PlainHost:
 
     def shell(self, command: str, *, check: bool = True) -> str:
         """What a shell command prints, run as the ordinary user."""
-        argv = ("ssh", *self.guest.ssh_options(), f"agent@{ADDRESS}", command)
+        argv = ("ssh", *self.guest.shared, *self.guest.ssh_options(), f"agent@{ADDRESS}", command)
         done: Completed = self.lab.run(*argv, check=check)
         return done.stdout.strip()
 
@@ -148,11 +150,13 @@ class PlainHost:
     def reboot(self) -> None:
         """Boot it again, and wait until it is up."""
         before = self.root("cat /proc/sys/kernel/random/boot_id")
+        self.guest.disconnect()
         self.root("systemctl reboot", check=False)
         deadline = time.monotonic() + LONGEST_S / 4
         while self.root("cat /proc/sys/kernel/random/boot_id", check=False) in ("", before):
             assert time.monotonic() < deadline, "it did not come back"
             time.sleep(0.5)
+        self.guest.connect()
         self.wait_until("systemctl --quiet is-active multi-user.target")
 
     def inflate(self, unit: str, mib: int, *, slice_: str) -> None:

@@ -27,12 +27,13 @@ class Seen:
 def look(lab: Lab) -> list[Seen]:
     """All domains of ours."""
     found = []
-    for name in sorted(lab.domains()):
-        inactive = ET.fromstring(lab.virsh("dumpxml", "--inactive", name))
+    names = sorted(lab.domains())
+    inactives = lab.virsh_each(*(f"dumpxml --inactive {name}" for name in names))
+    actives = lab.virsh_each(*(f"dumpxml {name}" for name in names))
+    for name, inactive, active in zip(names, map(ET.fromstring, inactives), map(ET.fromstring, actives), strict=True):
         element = next((e for e in inactive.iterfind("metadata/*") if e.tag.startswith(NAMESPACE)), None)
         if element is None:
             continue
-        active = ET.fromstring(lab.virsh("dumpxml", name))
         disks = {first_disk(document) for document in (inactive, active)}
         found.append(
             Seen(name, element.tag.removeprefix(NAMESPACE), json.loads(element.text or "{}"), frozenset(disks))
@@ -48,11 +49,12 @@ def first_disk(document: ET.Element) -> str:
 
 def backings(lab: Lab) -> dict[str, str]:
     """Each volume and the one that it stands on, if any."""
-    found = {}
-    for volume in lab.volumes():
-        document = ET.fromstring(lab.virsh("vol-dumpxml", volume, "moltfleet"))
-        found[volume] = (document.findtext("backingStore/path") or "").rsplit("/", 1)[-1]
-    return found
+    volumes = sorted(lab.volumes())
+    documents = lab.virsh_each(*(f"vol-dumpxml {volume} moltfleet" for volume in volumes))
+    return {
+        volume: (ET.fromstring(document).findtext("backingStore/path") or "").rsplit("/", 1)[-1]
+        for volume, document in zip(volumes, documents, strict=True)
+    }
 
 
 def volumes_of(record: dict[str, Any]) -> set[str]:

@@ -24,7 +24,8 @@ PROOFS = ["installed", "watchdog", "limit", "agents", "forecast", "leak", "sshd"
 LISTING = """
 places='/etc /usr/lib/systemd /usr/local /usr/bin /usr/sbin /var/lib/moltfleet /var/lib/systemd/linger'
 find $places -xdev ! -name '*.pyc' -printf '%p %y %m %U %l\\n' 2>/dev/null | sort
-find $places -xdev -type f ! -name '*.pyc' 2>/dev/null | sort | xargs -d '\\n' sha256sum
+find $places -xdev -type f ! -name '*.pyc' -size -65k 2>/dev/null | sort | xargs -d '\\n' sha256sum
+find $places -xdev -type f ! -name '*.pyc' -size +64k -printf '%p %s %T@\\n' 2>/dev/null | sort
 """
 # The installer itself: not the shell around it, and not who asks.
 INSTALLING = "pgrep -x -f 'python3 .*[t]ree/install.py install .*' >/dev/null"
@@ -137,8 +138,12 @@ def wait_for(owner: User, condition: str) -> None:
 
 def kill_installer(owner: User, newer: NewerUser, begun: subprocess.Popen[str]) -> None:
     """Kill the installer in the guest."""
-    wait_for(owner, f"{INSTALLING} && sleep 1 && pkill -KILL -f '[t]ree/install.py install'")
-    _, said = begun.communicate(timeout=600)
+    script = f"{INSTALLING} && sleep 1 && pkill -KILL -f '[t]ree/install.py install'"
+    try:
+        wait_for(owner, script)
+    finally:
+        output, said = begun.communicate(timeout=600)
+        print(output, said)
     assert begun.returncode == 7, said
     assert f"Guest tools could not be installed in '{CLONE}'" in said
 
