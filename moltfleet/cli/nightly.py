@@ -63,7 +63,10 @@ def nightly_command(
         warms=settings.warm if warm is None else warm,
     )
     if invocation.dry_run:
-        return invocation.show_plan(plan_night(fleet, request))
+        lines = plan_night(fleet, request)
+        if not lines:
+            invocation.progress.say("There are no clones.")
+        return invocation.show_plan(lines)
     invocation.confirm("Begin this night?", lambda: plan_night(fleet, request))
     post = post_to(settings.webhook) if settings.webhook else None
     return _finish(invocation, run_night(fleet, request, post=post))

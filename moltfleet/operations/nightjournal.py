@@ -30,6 +30,7 @@ class Journal:
         """Write it down. Raises: ToolFailed; without a journal nothing more is done."""
         self.fleet.nights.write(night)
         self.night = night
+        _LOG.debug("night: written down")
 
     def write_clone(self, clone: CloneNight) -> None:
         """Write one clone down."""

@@ -6,7 +6,7 @@ import datetime
 import logging
 from collections.abc import Mapping
 
-from moltfleet.model.errors import HostUnavailable, MoltfleetError, WrongState
+from moltfleet.model.errors import HostUnavailable, MoltfleetError, ToolFailed, WrongState
 from moltfleet.model.schedule import MARK, NIGHTLY, SURVEY, Account, Job, Kind, Schedule, UnitFile, unit_files
 from moltfleet.operations.scheduling import GROUP, Scheduling, require_root
 
@@ -41,7 +41,7 @@ def install(scheduling: Scheduling, schedule: Schedule, *, linger: bool) -> None
     _require_ours(scheduling, kind)
     files = unit_files(schedule)
     if linger:
-        scheduling.machine.run(_enable_linger(scheduling))
+        _let_linger(scheduling)
     _require_manager(scheduling, kind)
     stale = _stale(scheduling, kind, files)
     _stop(scheduling, kind, tuple(name for name in stale if name in _TIMERS))
@@ -182,6 +182,16 @@ def _require_manager(scheduling: Scheduling, kind: Kind) -> None:
             f"The systemd of user {name!r} does not run",
             hint=f"Log in as {name}, not by su or sudo; or let it run without a login: --linger. Or use --cron.",
         )
+
+
+def _let_linger(scheduling: Scheduling) -> None:
+    try:
+        scheduling.machine.run(_enable_linger(scheduling))
+    except ToolFailed as error:
+        # Without polkit only root may.
+        name = scheduling.accounts.me().name
+        hint = f"As root: sudo loginctl enable-linger {name}. Then the same again."
+        raise ToolFailed(f"Lingering of {name!r} cannot be switched on", details=error.details, hint=hint) from error
 
 
 def _enable_linger(scheduling: Scheduling) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from fakes.clock import FakeClock
 from fakes.machine import FakeMachine
 from moltfleet.config import Config
 from moltfleet.model.domain import CommandResult
+from moltfleet.model.errors import ToolFailed
 from moltfleet.model.schedule import Account
 from moltfleet.operations.scheduling import Scheduling
 from moltfleet.progress import RecordingProgress
@@ -62,6 +63,8 @@ class ScheduleMachine(FakeMachine):
             assert words[1] == "XDG_RUNTIME_DIR=/run/user/1000"
             assert words[2:4] == ("systemctl", "--user")
             words = ("systemctl", *words[4:])
+        if words[0] in self.refused:
+            raise ToolFailed(f"Program {words[0]!r} failed (exit status 1): Access denied")
         result = self._schedule(words, input)
         self._changed()
         return result

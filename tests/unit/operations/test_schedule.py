@@ -9,7 +9,7 @@ import pytest
 
 from fakes import Killed
 from fakes.schedule import FakeAccounts, ScheduleMachine, a_scheduling
-from moltfleet.model.errors import HostUnavailable, InvalidInput, MoltfleetError, NotFound, WrongState
+from moltfleet.model.errors import HostUnavailable, InvalidInput, MoltfleetError, NotFound, ToolFailed, WrongState
 from moltfleet.model.schedule import Account, At, Every, Kind
 from moltfleet.operations import schedule
 from moltfleet.operations.scheduling import ScheduleRequest, Scheduling
@@ -79,6 +79,14 @@ def test_lingering_brings_up_the_manager_that_is_not_there_without_a_login(
     assert "--linger" in (caught.value.hint or "")
     assert names(machine, MINE) == []
     assert schedule.install(here, replace(AS_USUAL, linger=True)).lingering
+
+
+def test_who_may_not_let_a_systemd_linger_is_told_who_may(here: Scheduling, machine: ScheduleMachine) -> None:
+    machine.refused.add("loginctl")
+    with pytest.raises(ToolFailed) as caught:
+        schedule.install(here, replace(AS_USUAL, linger=True))
+    assert caught.value.hint == "As root: sudo loginctl enable-linger ann. Then the same again."
+    assert names(machine, MINE) == []
 
 
 def test_installing_again_replaces_the_times_and_takes_away_what_is_not_wanted_any_more(
