@@ -150,7 +150,7 @@ tips() {
             !listed { known[$1] = 1; next }
             ($2 in known) && $3 !~ /^refs\/(remotes\/|stash$)/ { print $1, $3 }'
     head=$(head_commit) || head=''
-    case "$known" in *"${head:-none}"*) printf '%s HEAD\n' "$head" ;; esac
+    case "$known" in *"${head:-none}"*) printf '%s HEAD\n%s refs/rescue/HEAD\n' "$head" "$head" ;; esac
     quiet_git rev-list --walk-reflogs --max-count=100 refs/stash | awk '{ print $1, "refs/rescue/stash/" NR - 1 }'
 }
 

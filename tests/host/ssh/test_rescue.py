@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -90,11 +93,11 @@ def test_unpushed_commits_and_stashes_come_as_a_bundle_that_git_fetches(clone, t
     git(tmp_path, "clone", "--quiet", repository.remote, str(fresh))
     bundle = result.directory / "repository-1/commits.bundle"
     git(fresh, "bundle", "verify", "--quiet", str(bundle))
-    git(fresh, "fetch", "--quiet", str(bundle), "refs/*:refs/rescued/*", "HEAD:refs/rescued/HEAD")
-    assert git(fresh, "show", "refs/rescued/HEAD:main.c") == "detached"
+    git(fresh, "fetch", "--quiet", str(bundle), "refs/*:refs/rescued/*")
+    assert git(fresh, "show", "refs/rescued/rescue/HEAD:main.c") == "detached"
     assert git(fresh, "rev-parse", "rescued/heads/topic^{tree}") == git(where, "rev-parse", "topic^{tree}")
     assert git(fresh, "cat-file", "-t", "refs/rescued/tags/v2") == "tag"
-    git(fresh, "checkout", "--quiet", "refs/rescued/HEAD~1")
+    git(fresh, "checkout", "--quiet", "refs/rescued/rescue/HEAD~1")
     git(fresh, "stash", "apply", "--quiet", "refs/rescued/rescue/stash/1")
     assert (fresh / "main.c").read_text() == (fresh / "beside").read_text() == "a stash\n"
 
@@ -108,7 +111,7 @@ def test_a_repository_without_a_remote_comes_whole_and_its_patches_are_proven(cl
     result = clone.rescue()
 
     details = {part.kind: part.detail for part in clone.manifest(result).parts}
-    assert details["commits"] == "1 commit(s) in 2 ref(s); it stands alone"
+    assert details["commits"] == "1 commit(s) in 3 ref(s); it stands alone"
     assert details["staged"] == details["unstaged"] == "1 file(s); applies"
     fresh = tmp_path / "fresh"
     git(tmp_path, "clone", "--quiet", str(result.directory / "repository-1/commits.bundle"), str(fresh))
@@ -150,7 +153,7 @@ def test_a_merge_that_is_not_finished_is_rescued_as_well(clone):
     assert {part.kind: part.detail for part in result.parts if part.kind != "files"} == {
         "staged": "1 file(s); applies",
         "unstaged": "1 file(s); applies",
-        "commits": "3 commit(s) in 3 ref(s); it stands alone",
+        "commits": "3 commit(s) in 4 ref(s); it stands alone",
     }
     assert "<<<<<<<" in (result.directory / "repository-1/files/main.c").read_text()
 
@@ -239,3 +242,38 @@ def test_what_the_documentation_says_to_do_is_done(clone, tmp_path):
     git(app, "checkout", "--quiet", "--force", "HEAD~1")
     subprocess.run(["sh", "-c", stash], cwd=app, env=PLAIN, check=True, capture_output=True)
     assert (app / "main.c").read_text() == "stashed\n"
+
+
+def test_what_is_on_another_branch_only_is_fetched_in_the_same_way(clone, tmp_path):
+    where = clone.repository()
+    git(where, "checkout", "--quiet", "-b", "topic")
+    git(where, "commit", "--quiet", "--allow-empty", "-m", "aside")
+    git(where, "checkout", "--quiet", "main")
+    result = clone.rescue()
+    (repository,) = clone.manifest(result).repositories
+    fresh = tmp_path / "fresh"
+    git(tmp_path, "clone", "--quiet", repository.remote, str(fresh))
+    git(fresh, "fetch", "--quiet", str(result.directory / "repository-1/commits.bundle"), "refs/*:refs/rescued/*")
+    assert git(fresh, "rev-parse", "refs/rescued/heads/topic") == git(where, "rev-parse", "topic")
+    git(fresh, "checkout", "--quiet", repository.head)
+
+
+def test_a_rescue_that_is_killed_leaves_nothing_that_counts(clone):
+    where = clone.repository()
+    (where / "main.c").write_text("changed\n")
+    clone.does(unstaged="echo part of a patch; sleep 20; exit")
+    child = os.fork()
+    if child == 0:
+        clone.rescue()
+        os._exit(0)
+    deadline = time.monotonic() + 60
+    while not list(clone.kept.glob("crab-1/*.unfinished/repository-1/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert clone.fleet.rescues.saved() == ()
+    clone.bootstrap.before = ""
+    result = clone.rescue()
+    assert (result.outcome, result.error) == (Outcome.RESCUED, None)
+    assert [saved.directory for saved in clone.fleet.rescues.saved()] == [result.directory]
