@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from moltfleet.model import nightplan
-from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.errors import MoltfleetError, NotFound
 from moltfleet.model.events import Event, EventKind
 from moltfleet.model.nightly import UNDER_WAY, CloneNight, Scope, State
 from moltfleet.model.policy import Act, Decision
 from moltfleet.model.records import CleanPoint, CloneRecord
 from moltfleet.model.requests import MoltRequest
 from moltfleet.model.results import MoltResult
-from moltfleet.model.survey import CloneSurvey
+from moltfleet.model.verdict import Verdict
 from moltfleet.operations import leaking, molting, rescue
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.molt import molt
@@ -41,28 +41,38 @@ def work_on(journal: Journal, planned: CloneNight) -> CloneNight:
 
 
 def _act(fleet: Fleet, begun: CloneNight, scope: Scope) -> CloneNight:
-    decision = _decide_again(fleet, begun, scope)
-    if decision is None or str(decision.act) != begun.act:
-        why = decision.why if decision else "it is gone"
-        return replace(begun, state=State.LEFT, stage="", why=f"a second look spared it: {why}")
-    if decision.act is Act.MOLT:
-        return _molt(fleet, begun, decision)
+    if begun.act != Act.MOLT:
+        return _perform(fleet, begun)
+    decision = _decide_again(fleet, begun.clone, scope)
+    if decision is None or decision.act is not Act.MOLT:
+        return _spared(begun, decision.why if decision else "it is gone")
+    return _molt(fleet, begun, decision)
+
+
+def _perform(fleet: Fleet, begun: CloneNight) -> CloneNight:
+    """Start, resume or pause it, which takes a second look by itself."""
+    decision = Decision(begun.clone, Act(begun.act), Verdict(begun.before), begun.why)
     (result,) = leaking.perform(fleet, (decision,), MoltRequest())
     if result.error is not None:
         return replace(begun, state=State.FAILED, error=result.error.brief)
-    state = State.LEFT if result.outcome == leaking.SPARED else State.DONE
-    return replace(begun, state=state, why=result.detail or begun.why)
+    if result.outcome == leaking.SPARED:
+        return _spared(begun, result.detail)
+    return replace(begun, state=State.DONE, why=result.detail or begun.why)
 
 
-def _decide_again(fleet: Fleet, begun: CloneNight, scope: Scope) -> Decision | None:
-    """What was decided first may be an hour old: somebody may have begun to work there."""
-    if begun.act != Act.MOLT:
-        found = survey(fleet, record=False)
-    else:
-        found = survey(fleet, record=True, patterns=(begun.clone,))
+def _spared(begun: CloneNight, why: str) -> CloneNight:
+    return replace(begun, state=State.LEFT, stage="", why=f"a second look spared it: {why}")
+
+
+def _decide_again(fleet: Fleet, name: str, scope: Scope) -> Decision | None:
+    """What was decided first may be an hour old: somebody may have begun to work there, or deleted it."""
+    try:
+        found = survey(fleet, record=True, patterns=(name,))
+    except NotFound:
+        return None
     if scope is Scope.ALL:
         found = nightplan.as_if_leaking(found)
-    return next((one for one in leaking.decide(fleet, found) if one.clone == begun.clone), None)
+    return next((one for one in leaking.decide(fleet, found) if one.clone == name), None)
 
 
 def _molt(fleet: Fleet, begun: CloneNight, decision: Decision) -> CloneNight:
@@ -141,17 +151,12 @@ def _objection(journal: Journal, name: str) -> str:
     if tonight is not None and tonight.state is State.DONE and tonight.act == Act.MOLT:
         # Nobody has had it since.
         return ""
-    found = nightplan.as_if_leaking(survey(journal.fleet, record=True, patterns=(name,)))
-    decision = next((one for one in leaking.decide(journal.fleet, found) if one.clone == name), None)
+    decision = _decide_again(journal.fleet, name, Scope.ALL)
     if decision is None or decision.act is not Act.MOLT:
         return decision.why if decision else "it is gone"
-    return _rescue(journal, found.clones[0])
-
-
-def _rescue(journal: Journal, clone: CloneSurvey) -> str:
-    result = rescue.rescue(journal.fleet, clone.clone, reason=_REASON)
+    result = rescue.rescue(journal.fleet, name, reason=_REASON)
     if result.directory is not None:
-        journal.note(f"Work of {clone.clone} is in {result.directory}")
+        journal.note(f"Work of {name} is in {result.directory}")
     if result.is_safe:
         return ""
     return f"its work could not be rescued ({result.outcome}): {result.error.brief if result.error else ''}"

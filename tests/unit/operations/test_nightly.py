@@ -19,6 +19,7 @@ from moltfleet.model.nightreport import markdown, summary
 from moltfleet.model.records import Hold
 from moltfleet.model.size import Size
 from moltfleet.operations import nightclones, nightly
+from moltfleet.operations.delete import delete
 from moltfleet.operations.nightly import NightRequest, plan_night, run_night
 from moltfleet.operations.nights import LOCK, last_night, tell_if_missed
 
@@ -329,3 +330,16 @@ def test_a_night_that_is_missed_is_told_once(leaky: World) -> None:
     leaky.clock.sleep(27 * 3600)
     tell_if_missed(leaky.fleet)
     assert [event.kind for event in leaky.notifier.told] == [EventKind.NIGHT_MISSED]
+
+
+def test_a_clone_that_is_deleted_meanwhile_is_left_out(leaky: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    molt = nightclones.molt
+
+    def molt_and_delete(*args: object, **options: object) -> object:
+        delete(leaky.fleet, ["slow"])
+        return molt(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nightclones, "molt", molt_and_delete)
+    night = run_night(leaky.fleet, NIGHT)
+    assert (of(night, "slow").state, of(night, "slow").why) == (State.LEFT, "a second look spared it: it is gone")
+    assert night.outcome is Outcome.OK
