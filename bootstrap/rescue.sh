@@ -56,12 +56,12 @@ enter() {
 is_bare() { [ "$GIT_DIR" = . ]; }
 head_commit() { quiet_git rev-parse --quiet --verify 'HEAD^{commit}'; }
 
-# What no remote has, of all refs. Of a worktree beside its repository only its own HEAD: the rest comes with that.
+# What no remote has, of all refs but stashes, which are told apart. Of a worktree beside its repository only its own HEAD: the rest comes with that.
 unpushed() {
     if [ -f .git ] && [ -f "$(quiet_git rev-parse --git-dir)/commondir" ]; then
         quiet_git rev-list "$@" HEAD --not --remotes
     else
-        quiet_git rev-list "$@" --all --not --remotes
+        quiet_git rev-list "$@" --exclude=refs/stash --all --not --remotes
     fi
 }
 

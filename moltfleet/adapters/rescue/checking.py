@@ -122,8 +122,7 @@ class _Checking:
         if any(_leads_out(entry.split(b"\t", 2)[-1]) for entry in touched):
             return Check(PartState.BAD, "it names files outside its repository, or of git itself")
         if not (self.base or self.is_unborn):
-            where = self.parts.head[:12] if _COMMIT.fullmatch(self.parts.head) else "its commit"
-            return Check(PartState.SOUND, f"{len(touched)} file(s); reads as a patch to {where}, which is not here")
+            return Check(PartState.SOUND, f"{len(touched)} file(s); reads as a patch, and needs files of the remote")
         applied = self.box.git("apply", "--cached", str(patch), index=_INDEX, check=False)
         if applied.exit_code != 0:
             return Check(PartState.BAD, _said(applied))

@@ -168,7 +168,7 @@ def test_patches_are_applied_where_their_commit_is_here(place: Path, source: Pat
     (place / UNSTAGED).write_text(unstaged.replace("-three", "-thirty"))
     assert checked(place, head=head)[UNSTAGED].state is PartState.BAD
     (place / BUNDLE).unlink()
-    detail = f"1 file(s); reads as a patch to {head[:12]}, which is not here"
+    detail = "1 file(s); reads as a patch, and needs files of the remote"
     assert checked(place, head=head)[UNSTAGED] == Check(PartState.SOUND, detail)
 
 

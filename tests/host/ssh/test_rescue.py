@@ -88,7 +88,7 @@ def test_unpushed_commits_and_stashes_come_as_a_bundle_that_git_fetches(clone, t
     assert (part.kind, part.state) == ("commits", PartState.SOUND)
     assert part.detail.endswith("it stands on 1 commit(s) of the remote")
     (repository,) = clone.manifest(result).repositories
-    assert (repository.head, repository.stashes) == (git(where, "rev-parse", "HEAD"), 2)
+    assert (repository.head, repository.commits, repository.stashes) == (git(where, "rev-parse", "HEAD"), 2, 2)
     fresh = tmp_path / "fresh"
     git(tmp_path, "clone", "--quiet", repository.remote, str(fresh))
     bundle = result.directory / "repository-1/commits.bundle"
