@@ -82,7 +82,10 @@ class Nightly(Section):
     )
     most: int | None = Field(default=None, ge=0, strict=True, description="How many at most; none named: all of those.")
     warm: bool = Field(default=True, strict=True, description="Make RAM of clean points anew that became stale.")
-    hours: float = Field(default=4, gt=0, le=24, strict=True, description="Hours after which a night ends by itself.")
+    # The lock of a remote libvirt ends after six hours (adapters/volumelocks.py).
+    hours: float = Field(
+        default=4, gt=0, le=5, strict=True, description="Hours after which a night begins nothing more."
+    )
     keep: int = Field(default=30, ge=1, le=1000, strict=True, description="Nights whose journals and reports are kept.")
     webhook: str = Field(
         default="",

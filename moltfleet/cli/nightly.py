@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--most", type=click.IntRange(0), metavar="N", help="Molt at most N clones.  [default: the config's]")
 @click.option(
     "--hours",
-    type=click.FloatRange(0, 24, min_open=True),
+    type=click.FloatRange(0, 5, min_open=True),
     metavar="HOURS",
     help="Begin nothing more after so many hours.  [default: the config's]",
 )

@@ -38,10 +38,10 @@ def split(domains: Sequence[Domain], volumes: Iterable[Volume]) -> tuple[PoolPar
 
 
 def unexplained(domains: Sequence[Domain], volumes: Iterable[Volume]) -> tuple[Volume, ...]:
-    """Return the volumes that no record and no name explains, by name."""
+    """Return the volumes that no record and no name explains, by name; locks of a remote libvirt are volumes, too."""
     known = frozenset(volume for domain in domains for volume in kinds_of(domain.record))
     strange = (v for v in volumes if v.name not in known and _by_name(v.name) is Kind.UNEXPLAINED)
-    return tuple(sorted(strange, key=lambda volume: volume.name))
+    return tuple(sorted((v for v in strange if not v.name.endswith(".lock")), key=lambda volume: volume.name))
 
 
 def kinds_of(record: Record | None) -> dict[str, Kind]:

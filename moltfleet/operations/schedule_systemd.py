@@ -6,7 +6,7 @@ import datetime
 import logging
 from collections.abc import Mapping
 
-from moltfleet.model.errors import HostUnavailable, MoltfleetError, ToolFailed, WrongState
+from moltfleet.model.errors import HostUnavailable, InvalidInput, MoltfleetError, ToolFailed, WrongState
 from moltfleet.model.schedule import MARK, NIGHTLY, SURVEY, Account, Job, Kind, Schedule, UnitFile, unit_files
 from moltfleet.operations.scheduling import GROUP, Scheduling, require_root
 
@@ -38,6 +38,7 @@ def install(scheduling: Scheduling, schedule: Schedule, *, linger: bool) -> None
     kind = schedule.kind
     if kind is Kind.SYSTEM:
         require_root(scheduling)
+        _require_runnable(scheduling, schedule)
     _require_ours(scheduling, kind)
     files = unit_files(schedule)
     if linger:
@@ -53,6 +54,20 @@ def install(scheduling: Scheduling, schedule: Schedule, *, linger: bool) -> None
     for words in _commands(scheduling, kind, files):
         # What was never started has no state to clean.
         scheduling.machine.run(words, check="clean" not in words)
+
+
+def _require_runnable(scheduling: Scheduling, schedule: Schedule) -> None:
+    """Try it as the user whom it will run as: what lies in root's home, nobody else can read. Raises: InvalidInput."""
+    name, words = schedule.run_as or "root", schedule.program
+    as_user = ("runuser", "-u", name, "--")
+    if scheduling.machine.run((*as_user, *words, "--version"), check=False).exit_code != 0:
+        raise InvalidInput(
+            f"User {name!r} cannot run {words[0]}", hint="Install moltfleet where everybody can read, such as /opt."
+        )
+    if "--config" in words:
+        file = words[words.index("--config") + 1]
+        if scheduling.machine.run((*as_user, "test", "-r", file), check=False).exit_code != 0:
+            raise InvalidInput(f"User {name!r} cannot read {file}", hint="Put the settings into /etc/moltfleet.")
 
 
 def _commands(scheduling: Scheduling, kind: Kind, files: tuple[UnitFile, ...]) -> tuple[tuple[str, ...], ...]:

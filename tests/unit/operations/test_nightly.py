@@ -225,6 +225,8 @@ def test_one_that_was_molted_and_is_ill_afterwards_fails_the_night(leaky: World)
 
 def test_a_volume_that_belongs_to_nobody_is_listed_and_stays(leaky: World) -> None:
     leaky.storage.put(Disk("crab-9.3.qcow2", "qcow2", Size.of_gib(10).bytes))
+    # A lock, where libvirt is remote.
+    leaky.storage.put(Disk("run.night.lock", "raw", 4096))
     night = run_night(leaky.fleet, NIGHT)
     assert [one.volume for one in night.unexplained] == ["crab-9.3.qcow2"]
     assert "crab-9.3.qcow2" in leaky.storage.names()

@@ -168,6 +168,25 @@ def test_the_system_runs_no_program_that_others_can_replace(machine: ScheduleMac
         assert "can write /opt," in caught.value.brief
 
 
+@pytest.mark.parametrize(
+    ("closed", "said"),
+    [
+        ("/opt/moltfleet/bin/moltfleet", "cannot run /opt/moltfleet/bin/moltfleet"),
+        ("/root/m.toml", "cannot read /root/m.toml"),
+    ],
+)
+def test_the_user_whom_it_runs_as_must_be_able_to_run_it(machine: ScheduleMachine, closed: str, said: str) -> None:
+    machine.root_user = True
+    here = a_scheduling(machine)
+    here = replace(here, program=(*here.program, "--config", "/root/m.toml"))
+    # The file stands in both trials, and only the second one reads it.
+    machine.closed.add("-r" if closed.endswith(".toml") else closed)
+    with pytest.raises(InvalidInput) as caught:
+        schedule.install(here, BY_SYSTEM)
+    assert said in caught.value.brief
+    assert names(machine, "/etc/systemd/system") == []
+
+
 def test_the_system_does_not_reach_a_users_own_libvirt(machine: ScheduleMachine) -> None:
     machine.root_user = True
     with pytest.raises(InvalidInput):
