@@ -12,7 +12,6 @@ import itertools
 import logging
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import astuple, fields
 from operator import itemgetter
 from pathlib import Path
 
@@ -33,7 +32,7 @@ _PATIENCE_S = 5.0
 # SQLite takes a bounded number of parameters; of more subjects than that all are read, and some passed over.
 _MOST_NAMES = 100
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_COLUMNS = tuple(field.name for field in fields(Sample))
+_COLUMNS = Sample._fields
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS samples"
     f" (number INTEGER PRIMARY KEY, boot TEXT NOT NULL, taken_at REAL NOT NULL, {', '.join(_COLUMNS)})",
@@ -95,7 +94,7 @@ class SqliteSamples:
         rows = database.execute(f"{query} ORDER BY subject, time_s", values)
         for subject, group in itertools.groupby(rows, key=itemgetter(0)):
             if not subjects or subject in subjects:
-                yield subject, tuple(Sample(*row) for row in group)
+                yield subject, tuple(map(Sample._make, group))
 
     def _write(self, samples: Sequence[Sample]) -> None:
         now = self._clock.now()
@@ -103,7 +102,7 @@ class SqliteSamples:
         with self._open(read_only=False) as database:
             _prepare(database)
             database.execute("BEGIN IMMEDIATE")
-            database.executemany(_INSERT, ((self._boot, now, *astuple(sample)) for sample in samples))
+            database.executemany(_INSERT, ((self._boot, now, *sample) for sample in samples))
             # What a clock that was wrong has dated into the future would never grow old.
             oldest, newest = now - self._kept_s, now + self._kept_s
             database.execute("DELETE FROM samples WHERE taken_at < ? OR taken_at > ?", (oldest, newest))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from moltfleet.model import forecast
 from moltfleet.model.figures import duration, part, rate
 from moltfleet.model.health import Health, Trend
-from moltfleet.model.steady import is_steady
+from moltfleet.model.steady import Level, is_steady
 
 _RANK = {word: rank for rank, word in enumerate(("unknown", "ok", "growing", "leaking", "critical"))}
 
@@ -32,13 +32,13 @@ def urgency(reading: Reading) -> tuple[int, float]:
     return _RANK[reading.word], -seconds
 
 
-def read_course(told: Sequence[forecast.Sample], limits: forecast.Thresholds, *, whose: str) -> Reading:
+def read_course(told: Sequence[Level], limits: forecast.Thresholds, *, whose: str) -> Reading:
     """Judge a course by the forecast, or without it where it has nothing to say."""
     last = told[-1]
     if is_steady(told, limits):
         line = f"{whose}: {part(last.used, last.total)} in use, does not rise; {_seen(told)}"
         return Reading("ok", "does not rise", line, last.used, last.total, None, None)
-    found = forecast.forecast(told, thresholds=limits)
+    found = forecast.forecast([level.sample() for level in told], thresholds=limits)
     trend = found.trend
     if trend is None:
         line = f"{whose}: {part(last.used, last.total)} in use, {found.reason}; {_seen(told)}"
@@ -52,7 +52,7 @@ def read_course(told: Sequence[forecast.Sample], limits: forecast.Thresholds, *,
     return Reading(found.verdict.value, reason, line, last.used, last.total, trend.seconds, trend.rate)
 
 
-def _seen(told: Sequence[forecast.Sample]) -> str:
+def _seen(told: Sequence[Level]) -> str:
     if len(told) == 1:
         return "one sample"
     return f"{len(told)} samples of {duration(told[-1].time_s - told[0].time_s)}"

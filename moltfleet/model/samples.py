@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from moltfleet.model import forecast
+from moltfleet.model.steady import Level
 
 # No clone can be called so: names of clones have no slash.
 POOL = "/pool"
@@ -14,13 +14,14 @@ POOL = "/pool"
 LOOK_BACK_S = forecast.FROZEN.windows_s[-1] * 1.1
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One moment of ``subject``; bytes, and seconds of a clock that nobody sets. None is what was not told.
 
     Samples of one ``life`` belong together: no start, restore or molt came between them. ``disk`` is what the top layer
     takes, ``cpu_s`` what all vCPUs used since the start, ``agents_cpu_s`` what the agents used since the guest's boot,
     ``kills`` how many processes were ended in the guest for want of memory.
+
+    A tuple, as the samples of a thousand clones are 200,000, and dataclasses would take a second to be made.
     """
 
     subject: str
@@ -50,20 +51,18 @@ class Samples(Protocol):
 
 def ending_with(now: Sample, earlier: Sequence[Sample]) -> tuple[Sample, ...]:
     """Return a sample after those before it that are of its life; one of the same moment gives way to it."""
-    before = [sample for sample in earlier if sample.time_s < now.time_s]
-    begin = len(before)
-    while begin > 0 and before[begin - 1].life == now.life:
+    end = len(earlier)
+    while end > 0 and earlier[end - 1].time_s >= now.time_s:
+        end -= 1
+    begin = end
+    while begin > 0 and earlier[begin - 1].life == now.life:
         begin -= 1
-    return (*before[begin:], now)
+    return (*earlier[begin:end], now)
 
 
-def course(samples: Sequence[Sample]) -> list[forecast.Sample]:
-    """Return the memory in use, of the pool its room, as the forecast takes it; where it was not told, nothing."""
-    return [
-        forecast.Sample(sample.time_s, sample.total - sample.used, sample.total)
-        for sample in samples
-        if sample.used is not None and sample.total is not None
-    ]
+def course(samples: Sequence[Sample]) -> list[Level]:
+    """Return the memory in use, of the pool its room, over time; where it was not told, nothing."""
+    return [Level(s.time_s, s.used, s.total) for s in samples if s.used is not None and s.total is not None]
 
 
 def rise(samples: Sequence[Sample], field: str, *, over_s: float) -> tuple[float, float] | None:
@@ -71,13 +70,16 @@ def rise(samples: Sequence[Sample], field: str, *, over_s: float) -> tuple[float
 
     None where that is not known, or where it fell: too short a time tells nothing about who waits for an answer.
     """
-    told = [(sample.time_s, getattr(sample, field)) for sample in samples if getattr(sample, field) is not None]
-    if not told:
+    found: list[tuple[float, float]] = []
+    for sample in reversed(samples):
+        if (value := getattr(sample, field)) is not None:
+            found.append((sample.time_s, value))
+            # The latest that is old enough, else the oldest there is.
+            if found[0][0] - sample.time_s >= over_s:
+                break
+    if not found:
         return None
-    end_s, last = told[-1]
-    # The latest that is old enough, else the oldest there is.
-    old = [pair for pair in told[:-1] if end_s - pair[0] >= over_s] or told[:1]
-    begin_s, first = old[-1]
+    (end_s, last), (begin_s, first) = found[0], found[-1]
     if not over_s / 2 <= end_s - begin_s <= 2 * over_s or last < first:
         return None
     return float(last - first), end_s - begin_s

@@ -187,8 +187,9 @@ def total_kills(health: Health | None) -> int | None:
     return None if health is None else health.kills.total + health.watchdog.kills
 
 
-def judge_pool(told: Sequence[forecast.Sample], limits: forecast.Thresholds) -> Judgement:
+def judge_pool(samples: Sequence[Sample], limits: forecast.Thresholds) -> Judgement:
     """Return the verdict on the pool's room, which is forecast as memory is."""
+    told = course(samples)
     if not told:
         return Judgement(Verdict.UNKNOWN, "there is no running pool")
     found = read_course(told, limits, whose="room")

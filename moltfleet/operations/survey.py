@@ -6,7 +6,7 @@ Changes nothing in libvirt or a guest. With ``record`` it adds what it has measu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from moltfleet.model import policy
 from moltfleet.model.busy import is_busy
@@ -145,7 +145,7 @@ def _sample(this: _Pass, name: str) -> Sample | None:
         total, available = health.memory.total, min(health.memory.available, health.memory.total)
     else:
         return sample
-    return replace(sample, used=total - available, total=total)
+    return sample._replace(used=total - available, total=total)
 
 
 def _pool_sample(this: _Pass) -> Sample | None:
@@ -177,10 +177,12 @@ def _judge_all(
 
 
 def _judge_pool(this: _Pass, samples: Sequence[Sample]) -> PoolSurvey:
-    told = course(samples)
-    is_recent = len(told) > 1 and told[-1].time_s - told[-2].time_s <= _GROWTH_S
-    written = max(0, told[-1].used - told[-2].used) if is_recent else 0
-    return PoolSurvey(this.pool_free, this.pool_size, judge_pool(told, this.rules.pool_thresholds), written)
+    last = course(samples)[-2:]
+    is_recent = len(last) == 2 and last[1].time_s - last[0].time_s <= _GROWTH_S
+    written = max(0, last[1].used - last[0].used) if is_recent else 0
+    return PoolSurvey(
+        this.pool_free, this.pool_size, judge_pool(samples, this.rules.pool_thresholds), written
+    )  # fmt: skip
 
 
 def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurvey:

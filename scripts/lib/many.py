@@ -26,7 +26,7 @@ VOLUME = """
 <capacity unit='GiB'>50</capacity><allocation unit='MiB'>300</allocation>
 <target><path>{pool}/{name}</path><format type='qcow2'/></target></volume>
 """
-ACTS = (("list",), ("list", "--json"), ("plan",), ("report",))
+ACTS = (("list",), ("list", "--json"), ("plan",), ("report",), ("survey",))
 
 
 @dataclass(frozen=True, slots=True)

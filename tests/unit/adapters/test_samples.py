@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,7 +108,7 @@ def test_what_another_version_wrote_is_not_read_and_not_mixed(samples: SqliteSam
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 99")
     assert told(samples) == {}
-    samples.add([replace(a_sample(), time_s=7.0)])
+    samples.add([a_sample()._replace(time_s=7.0)])
     assert [sample.time_s for sample in told(samples)["crab-1"]] == [7.0]
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moltfleet.model.forecast import FROZEN, Sample, Verdict, forecast
+from moltfleet.model.forecast import FROZEN, Verdict, forecast
 from moltfleet.model.policy import Policy
-from moltfleet.model.steady import is_steady
+from moltfleet.model.steady import Level, is_steady
 
 GIB = 1 << 30
 LIMITS = Policy().thresholds
 
 
 @st.composite
-def courses(draw: st.DrawFn) -> list[Sample]:
+def courses(draw: st.DrawFn) -> list[Level]:
     """Levels that stand, wobble, climb, fall; with gaps, restarts of the clock and other totals now and then."""
     count = draw(st.integers(1, 60))
     step = draw(st.sampled_from([10.0, 60.0, 300.0]))
@@ -28,27 +28,27 @@ def courses(draw: st.DrawFn) -> list[Sample]:
             level = draw(st.floats(0.0, 1.0))
         share = min(1.0, max(0.0, level + slope * number + wobble * draw(st.floats(-0.5, 0.5))))
         now = total if draw(st.integers(0, 80)) else 8 * GIB
-        found.append(Sample(time_s, now - int(now * share), now))
+        found.append(Level(time_s, int(now * share), now))
     return found
 
 
 @settings(max_examples=600, deadline=None)
 @given(courses())
-def test_what_is_called_steady_is_ok_to_the_forecast_as_well(course: list[Sample]) -> None:
+def test_what_is_called_steady_is_ok_to_the_forecast_as_well(course: list[Level]) -> None:
     for end in range(1, len(course) + 1):
         for limits in (LIMITS, FROZEN):
             if is_steady(course[:end], limits):
-                assert forecast(course[:end], thresholds=limits).verdict is Verdict.OK
+                assert forecast([level.sample() for level in course[:end]], thresholds=limits).verdict is Verdict.OK
 
 
 def test_a_guest_at_rest_is_steady() -> None:
-    rest = [Sample(60.0 * number, 10 * GIB + (number % 7) * 1000, 16 * GIB) for number in range(180)]
+    rest = [Level(60.0 * number, 10 * GIB + (number % 7) * 1000, 16 * GIB) for number in range(180)]
     assert is_steady(rest, LIMITS)
 
 
 def test_what_rises_falls_far_stands_high_or_is_short_is_left_to_the_forecast() -> None:
-    def told(levels: list[float]) -> list[Sample]:
-        return [Sample(60.0 * n, int(16 * GIB * (1 - level)), 16 * GIB) for n, level in enumerate(levels)]
+    def told(levels: list[float]) -> list[Level]:
+        return [Level(60.0 * n, int(16 * GIB * level), 16 * GIB) for n, level in enumerate(levels)]
 
     assert is_steady(told([0.4] * 12), LIMITS)
     assert not is_steady(told([0.4] * 11), LIMITS)

@@ -9,9 +9,8 @@ import pytest
 
 from fakes.health import a_health, a_leaking_health
 from moltfleet.model.domain import DomainState
-from moltfleet.model.forecast import Sample as Moment
 from moltfleet.model.policy import Policy
-from moltfleet.model.samples import Sample
+from moltfleet.model.samples import POOL, Sample
 from moltfleet.model.size import Size
 from moltfleet.model.verdict import Judgement, Look, Verdict, judge, judge_pool
 from moltfleet.model.vitals import Balloon, Reason, Vitals
@@ -168,8 +167,9 @@ def test_what_is_no_matter_of_memory(changes: dict[str, Any], verdict: Verdict, 
 def test_a_pool_that_fills_is_forecast_like_memory() -> None:
     limits = Policy().pool_thresholds
 
-    def told(free: list[float]) -> list[Moment]:
-        return [Moment(60.0 * number, int(one * GIB), 100 * GIB) for number, one in enumerate(free)]
+    def told(free: list[float]) -> list[Sample]:
+        levels = [int((100 - one) * GIB) for one in free]
+        return [Sample(POOL, "", 60.0 * number, used, 100 * GIB) for number, used in enumerate(levels)]
 
     assert judge_pool([], limits).verdict is Verdict.UNKNOWN
     assert judge_pool(told([40.0] * 30), limits).verdict is Verdict.OK
