@@ -127,6 +127,11 @@ recordings() {
     done
 }
 
+# The kernel counts what it killed for want of memory.
+has_crashed() {
+    [ -n "$(recordings)" ] || grep -q '^oom_kill [1-9]' "${MOLTFLEET_ROOT-}/proc/vmstat" 2>/dev/null
+}
+
 look() {
     for word; do
         decode "${word#?:}"
@@ -136,7 +141,7 @@ look() {
         esac
     done
     look_for_screens
-    [ -z "$(recordings)" ] || fields logs
+    ! has_crashed || fields logs
     fields end
 }
 

@@ -68,12 +68,12 @@ def test_a_flood_of_complaints_is_no_reason_to_wait(clone):
 
 
 def test_a_guest_that_stops_answering_in_the_middle_is_left_in_time(clone, monkeypatch):
-    monkeypatch.setattr(rescue_guest, "_GRACE_S", 1.0)
+    monkeypatch.setattr(rescue_guest, "_GRACE_S", 0.5)
     stopped = clone.home / "stopped"
     # The server's own process stops, so that not even the end of a command is told.
     stop = f"read -r _ _ _ server _ </proc/$PPID/stat; echo $server >{stopped}; kill -STOP $server; sleep 60"
     clone.does(look=a_list(a_repository("01100"), ("logs",), ("end",)) + "; exit", staged="echo x; exit", files=stop)
-    clone.fleet.config.rescue.__dict__["seconds"] = 4.0
+    clone.fleet.config.rescue.__dict__["seconds"] = 2.0
     started = time.monotonic()
     try:
         result = clone.rescue()

@@ -80,6 +80,14 @@ def test_recordings_of_crashes_are_told_and_sent(bootstrap: Path, programs: Path
     assert run(bootstrap, programs, home, "logs").stdout.startswith(f'==> {recording}\n{{"schema"'.encode())
 
 
+def test_kills_of_the_kernel_are_crashes(bootstrap: Path, programs: Path, home: Path) -> None:
+    (home / "proc").mkdir()
+    (home / "proc/vmstat").write_text("nr_free_pages 1\noom_kill 0\n")
+    assert run(bootstrap, programs, home, "look").stdout == b"end\0"
+    (home / "proc/vmstat").write_text("nr_free_pages 1\noom_kill 12\n")
+    assert run(bootstrap, programs, home, "look").stdout == b"logs\0end\0"
+
+
 def test_a_word_that_is_none_is_refused(bootstrap: Path, programs: Path, home: Path) -> None:
     for words in (("what",), ("tree", "/nowhere/at/all"), ("staged", "/nowhere")):
         done = run(bootstrap, programs, home, *words)
