@@ -15,13 +15,12 @@ from moltfleet.model import nightplan
 from moltfleet.model.domain import Domain
 from moltfleet.model.errors import Busy, MoltfleetError, NotFound
 from moltfleet.model.events import Event, EventKind
-from moltfleet.model.nightly import CloneNight, HostState, Night, Outcome, Scope, State, StepName, Unexplained
+from moltfleet.model.nightly import CloneNight, Night, Outcome, Scope, State, StepName
 from moltfleet.model.nightreport import summary
 from moltfleet.model.policy import Act, Decision
 from moltfleet.model.records import CloneRecord
 from moltfleet.model.survey import CloneSurvey, SurveyResult
-from moltfleet.model.verdict import Verdict
-from moltfleet.operations import leaking, measuring, nightclones, poolparts, repair
+from moltfleet.operations import leaking, nightafter, nightclones, repair
 from moltfleet.operations.deadlines import Deadline, timestamp
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.nightjournal import Journal, report_interrupted
@@ -32,7 +31,6 @@ from moltfleet.operations.survey import survey
 
 # So many failures one after the other are no matter of single clones any more.
 _MOST_IN_A_ROW = 3
-_ILL = (Verdict.CRITICAL, Verdict.DOWN, Verdict.PAUSED)
 # Called with the night at its end.
 Post = Callable[[Night], None]
 
@@ -120,8 +118,8 @@ def _do_all(journal: Journal, request: NightRequest, first: Collection[str]) -> 
     else:
         journal.write(journal.night.with_step(replace(journal.night.step(StepName.WARM), state=State.LEFT)))
     # Short, bounded in time, and what makes the report true.
-    journal.step(StepName.HEALTH, lambda: _look_again(journal), despite_deadline=True)
-    journal.step(StepName.ORPHANS, lambda: _find_orphans(journal), despite_deadline=True)
+    journal.step(StepName.HEALTH, lambda: nightafter.look_again(journal), despite_deadline=True)
+    journal.step(StepName.ORPHANS, lambda: nightafter.find_orphans(journal), despite_deadline=True)
 
 
 def _outcome(journal: Journal) -> Outcome:
@@ -185,9 +183,9 @@ def _survey(journal: Journal, request: NightRequest, first: Collection[str]) -> 
     planned = nightplan.plan(found, decisions, request.scope, most=request.most, first=first)
     for note in found.notes:
         journal.note(note)
-    journal.night = replace(journal.night, clones=planned, host_before=_host(fleet))
+    journal.night = replace(journal.night, clones=planned, host_before=nightafter.host_state(fleet))
     waiting = sum(one.state is State.WAITING for one in planned)
-    return f"{_counted(found)}; something is to be done with {waiting}"
+    return f"{nightafter.counted(found)}; something is to be done with {waiting}"
 
 
 def _may_be_busy(clone: CloneSurvey, scope: Scope) -> bool:
@@ -198,12 +196,6 @@ def _may_be_busy(clone: CloneSurvey, scope: Scope) -> bool:
 
 def _decide(fleet: Fleet, found: SurveyResult, scope: Scope) -> tuple[Decision, ...]:
     return leaking.decide(fleet, nightplan.as_if_leaking(found) if scope is Scope.ALL else found)
-
-
-def _counted(found: SurveyResult) -> str:
-    counts = {verdict: sum(clone.verdict is verdict for clone in found.clones) for verdict in Verdict}
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{len(found.clones)} clones: {told}" if told else "no clones"
 
 
 def _work(journal: Journal) -> str:
@@ -223,49 +215,3 @@ def _work(journal: Journal) -> str:
     done_now = [journal.night.clone(one.clone) for one in waiting]
     good = sum(one is not None and one.state is State.DONE for one in done_now)
     return f"{good} of {len(waiting)} done" if waiting else "nothing was to be done"
-
-
-def _look_again(journal: Journal) -> str:
-    """Say how the clones and the host are now. Raises: MoltfleetError when one that was worked on is ill."""
-    found = survey(journal.fleet, record=True)
-    ill: list[str] = []
-    for clone in found.clones:
-        night = journal.night.clone(clone.clone) or CloneNight(
-            clone.clone, str(Act.LEAVE), "it was not there before", "", State.LEFT
-        )
-        journal.night = journal.night.with_clone(replace(night, after=str(clone.verdict)))
-        if clone.verdict in _ILL:
-            text = f"{clone.clone} is {clone.verdict}: {clone.reason}"
-            (ill.append if night.state is State.DONE else journal.note)(text)
-    journal.night = replace(journal.night, host_after=_host(journal.fleet))
-    if ill:
-        raise MoltfleetError("; ".join(ill))
-    return _counted(found)
-
-
-def _find_orphans(journal: Journal) -> str:
-    """List the volumes that belong to nobody; none is deleted."""
-    domains = journal.fleet.hypervisor.domains()
-    if any(domain.unreadable for domain in domains):
-        return "not told, as the metadata of some domain cannot be read"
-    if journal.fleet.storage.find_free_space() is None:
-        return "there is no running pool"
-    orphans = poolparts.unexplained(domains, journal.fleet.storage.volumes())
-    journal.night = replace(
-        journal.night, unexplained=tuple(Unexplained(volume.name, volume.allocation.bytes) for volume in orphans)
-    )
-    return f"{len(orphans)} volumes belong to nobody" if orphans else "every volume belongs to somebody"
-
-
-def _host(fleet: Fleet) -> HostState | None:
-    try:
-        now = measuring.measure(fleet, reservations=fleet.reservations.current())
-    except MoltfleetError:
-        return None
-    available = now.host.available
-    return HostState(
-        total=now.host.total.bytes,
-        available=None if available is None else available.bytes,
-        committed=now.promised.bytes,
-        pressure=now.host.pressure,
-    )

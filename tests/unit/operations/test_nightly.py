@@ -18,7 +18,7 @@ from moltfleet.model.nightly import CloneNight, Night, Outcome, Scope, State, St
 from moltfleet.model.nightreport import markdown, summary
 from moltfleet.model.records import Hold
 from moltfleet.model.size import Size
-from moltfleet.operations import nightclones, nightly
+from moltfleet.operations import nightafter, nightclones
 from moltfleet.operations.delete import delete
 from moltfleet.operations.nightly import NightRequest, plan_night, run_night
 from moltfleet.operations.nights import LOCK, last_night, tell_if_missed
@@ -197,7 +197,7 @@ def test_a_step_that_fails_leaves_the_others(leaky: World, monkeypatch: pytest.M
     def fail(*_: object) -> object:
         raise HostUnavailable("libvirt is not running at test:///fake", hint="Start it.")
 
-    monkeypatch.setattr(nightly.poolparts, "unexplained", fail)
+    monkeypatch.setattr(nightafter.poolparts, "unexplained", fail)
     night = run_night(leaky.fleet, NIGHT)
     assert night.step(StepName.ORPHANS).state is State.FAILED
     assert night.step(StepName.MOLT).state is State.DONE
@@ -221,6 +221,17 @@ def test_one_that_was_molted_and_is_ill_afterwards_fails_the_night(leaky: World)
     assert (of(night, "fast").state, of(night, "fast").after) == (State.DONE, "critical")
     assert night.step(StepName.HEALTH).state is State.FAILED
     assert night.outcome is Outcome.FAILED
+
+
+def test_a_host_that_is_ill_is_noted(leaky: World) -> None:
+    leaky.meter.load = replace(leaky.meter.load, pressure=40.0, oom_kills=2)
+    night = run_night(leaky.fleet, NIGHT)
+    assert night.notes[-2:] == (
+        "The host waits for memory 40 % of the time",
+        "The host's kernel ended 2 for want of memory in the last ten minutes",
+    )
+    assert night.host_after is not None
+    assert night.host_after.pressure == 40.0
 
 
 def test_a_volume_that_belongs_to_nobody_is_listed_and_stays(leaky: World) -> None:
