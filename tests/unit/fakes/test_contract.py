@@ -7,9 +7,10 @@ import pytest
 from contract.domains import ChainContract, DomainContract, SavingContract
 from contract.host import Host
 from contract.networks import NetworkContract
+from contract.rescues import RescuesContract
 from contract.samples import SamplesContract
 from contract.storage import ContentContract, StorageContract
-from fakes import FakeSamples, World, a_world
+from fakes import FakeRescues, FakeSamples, World, a_world
 
 
 def host_of(world: World) -> Host:
@@ -49,3 +50,11 @@ class TestFakeSamples(SamplesContract):
     @pytest.fixture
     def samples(self) -> FakeSamples:
         return FakeSamples()
+
+
+class TestFakeRescues(RescuesContract):
+    """FakeRescues keeps the contract."""
+
+    @pytest.fixture
+    def rescues(self) -> FakeRescues:
+        return FakeRescues(limit=10_000)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.rescues import RescuesContract
 from moltfleet.adapters.rescue.store import RescueFiles
 from moltfleet.model.errors import GuestFailed, InvalidInput, NoCapacity, NoSpace, ToolFailed
 from moltfleet.model.rescue import Manifest, Outcome, Part, PartState, SavedRescue, is_label, label_of
@@ -29,6 +30,14 @@ def a_store(root: Path, *, per_clone: int = 10_000, total: int = 20_000, free: i
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "rescued"
+
+
+class TestRescueFiles(RescuesContract):
+    """RescueFiles keeps the contract."""
+
+    @pytest.fixture
+    def rescues(self, root: Path) -> RescueFiles:
+        return a_store(root)
 
 
 def a_rescue(store: RescueFiles, *, clone: str = "crab-1", label: str = LABEL, size: int = 100) -> SavedRescue:
