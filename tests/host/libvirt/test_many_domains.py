@@ -36,7 +36,7 @@ _TARGET_S = 1.0
 # What QEMU's driver tells in its statistics and the test driver does not.
 _MORE = {"balloon.maximum": 65536, "balloon.rss": 4096, "vcpu.current": 1}
 # What the binding answers without asking libvirt.
-_LOCAL = {"name", "UUIDString", "isAlive"}
+_LOCAL = {"name", "UUIDString", "ID", "isAlive"}
 
 
 class Counted:
