@@ -39,10 +39,19 @@ install_packages() (
     as_root apt-get --quiet update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes --no-install-recommends \
         --option DPkg::Lock::Timeout=300 install "$@"
-    if [[ -d /run/systemd/system && " $* " == *' openssh-server '* ]]; then
-        as_root systemctl disable --quiet ssh.service ssh.socket
-    fi
+    [[ ! -d /run/systemd/system ]] || disable_services "$@"
 )
+
+# Keeps what was just installed from starting at the next boot.
+disable_services() {
+    local package
+    for package; do
+        case $package in
+        openssh-server) as_root systemctl disable --quiet ssh.service ssh.socket ;;
+        cron | prometheus | prometheus-node-exporter) as_root systemctl disable --quiet "$package.service" ;;
+        esac
+    done
+}
 
 # install_wheel DIRECTORY SOURCE [EXTRAS]: builds the wheel of SOURCE and installs it, such as with EXTRAS "[dev]", in a
 # virtual environment, which is made anew when it is broken. The rest is fetched only when pyproject.toml changed.
