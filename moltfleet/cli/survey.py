@@ -30,7 +30,9 @@ ASK = click.Choice(["all", "suspects", "none"])
 @click.option(
     "--ask", type=ASK, default="all", show_default=True, help="Whose guests are asked: suspects by the statistics."
 )
-@click.option("--protect", is_flag=True, help="Pause the clone that fills a pool which is nearly full.")
+@click.option(
+    "--protect", is_flag=True, help="Pause the clone that fills a nearly full pool; let go on when there is room."
+)
 @click.option("--strict", is_flag=True, help="Exit with 4 unless all is well; otherwise trouble exits with 0.")
 @pass_invocation
 def survey_command(

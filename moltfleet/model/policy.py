@@ -77,6 +77,8 @@ class Policy:
             high_share=self.leaking_share,
             critical_share=self.critical_share,
             longest_gap_s=_LONGEST_GAP_S,
+            # Surveys are minutes apart: after so many of them a slope would have been seen.
+            fewest_samples=forecast.FEWEST_PARTS,
         )
 
     @property

@@ -65,6 +65,9 @@ def _in_time(reason: str, seconds: float | None) -> str:
 def by_guest(health: Health | None, limits: forecast.Thresholds) -> Iterator[Reading]:
     """Read what the guest says about itself and each of its agents, by this host's horizon."""
     for trend in health.trends if health else ():
+        if trend.verdict not in _RANK:
+            # No word of ours: a guest may say anything.
+            continue
         whose = f"agent {trend.name}" if trend.key else "guest"
         word, reason = _again(trend, limits), _in_time(trend.reason, trend.seconds)
         line = f"{whose}, by its own count: {word}, {reason}; {part(trend.used, trend.total)} in use"

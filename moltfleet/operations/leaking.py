@@ -100,8 +100,8 @@ _ACTS = {Act.MOLT: _molt, Act.START: _start, Act.PAUSE: _pause, Act.RESUME: _res
 
 
 def protect(fleet: Fleet, found: SurveyResult, *, dry_run: bool) -> tuple[ActResult, ...]:
-    """Do of all that follows only what cannot wait for a night: pause the clone that fills the pool."""
-    urgent = [decision for decision in decide(fleet, found) if decision.act is Act.PAUSE]
+    """Do of all that follows what cannot wait for a night: pause who fills the pool, let go on when there is room."""
+    urgent = [decision for decision in decide(fleet, found) if decision.act in (Act.PAUSE, Act.RESUME)]
     if dry_run:
         for line in explain(urgent):
             fleet.progress.say(f"Would be done: {line}")

@@ -33,7 +33,7 @@ def pause(fleet: Fleet, name: str, *, why: str) -> None:
 def _way_out(name: str) -> str:
     return (
         f"Make room, then 'moltfleet start {name}' lets it go on as it was; 'moltfleet molt {name}' gives back what it"
-        " wrote. With room it also goes on by itself at the next 'molt --leaking'."
+        " wrote. With room it also goes on at the next 'survey --protect' or 'molt --leaking'."
     )
 
 

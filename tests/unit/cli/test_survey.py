@@ -178,6 +178,7 @@ class TestHold:
         (found,) = (one for one in decisions if one["clone"] == "crab-1")
         assert found["act"] == "leave" and found["why"].endswith(f"until {held.until} (a demo)")
         assert call("molt", "crab-1", "--yes").exit_code == 0, "whoever asks for it by name gets it"
+        assert world.record("crab-1").hold == held, "and the hold outlives that"
 
     def test_holds_are_listed_until_they_end(self, call: Do, world: World) -> None:
         call("hold", "crab-1", "crab-2", "--until", "90m")

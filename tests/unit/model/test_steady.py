@@ -50,8 +50,8 @@ def test_what_rises_falls_far_stands_high_or_is_short_is_left_to_the_forecast() 
     def told(levels: list[float]) -> list[Level]:
         return [Level(60.0 * n, int(16 * GIB * level), 16 * GIB) for n, level in enumerate(levels)]
 
-    assert is_steady(told([0.4] * 12), LIMITS)
-    assert not is_steady(told([0.4] * 11), LIMITS)
+    assert is_steady(told([0.4] * 6), LIMITS)
+    assert not is_steady(told([0.4] * 5), LIMITS)
     assert not is_steady(told([0.4] * 60 + [0.42]), LIMITS)
     assert not is_steady(told([0.6] + [0.4] * 60), LIMITS)
     assert not is_steady(told([0.86] * 60), LIMITS)

@@ -107,6 +107,15 @@ def test_a_guests_own_forecast_is_judged_by_the_horizon_that_counts_here() -> No
     assert word(health=full) is Verdict.CRITICAL
 
 
+def test_words_that_a_guest_made_up_count_for_nothing() -> None:
+    ill = a_leaking_health()
+    odd = replace(ill, trends=(replace(ill.trends[1], verdict="doomed"),))
+    assert word(health=odd) is Verdict.OK
+    assert word(samples=(), vitals=vitals(balloon=None), health=odd) is Verdict.UNKNOWN
+    zero = replace(ill, trends=(replace(ill.trends[1], used=0, total=0, seconds=None),))
+    assert word(health=zero) is Verdict.CRITICAL
+
+
 class TestAGuestThatTellsNothing:
     """Silence is never taken for good news, nor by itself for bad."""
 

@@ -190,6 +190,12 @@ class TestAPoolThatFills:
         assert filling.hypervisor.get("writer").state is DomainState.RUNNING
         assert filling.record("writer").paused is None
 
+    def test_goes_on_at_the_next_look_of_the_timer(self, filling: World) -> None:
+        protect(filling.fleet, survey(filling.fleet, record=True, ask=Ask.NONE), dry_run=False)
+        filling.storage.free = filling.storage.size * 0.5
+        (result,) = protect(filling.fleet, survey(filling.fleet, record=True, ask=Ask.NONE), dry_run=False)
+        assert (result.clone, result.outcome) == ("writer", "resumed")
+
     def test_start_is_a_way_out(self, filling: World) -> None:
         protect(filling.fleet, survey(filling.fleet, record=True, ask=Ask.NONE), dry_run=False)
         (result,) = start(filling.fleet, ["writer"])
