@@ -31,7 +31,8 @@ from moltfleet.operations.guest import login
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.measuring import is_emulated
 from moltfleet.operations.parallel import each
-from moltfleet.operations.rescue_guest import SCRIPT, Asking, Found, look
+from moltfleet.operations.rescue_guest import SCRIPT, Asking, look
+from moltfleet.operations.rescue_list import Found
 from moltfleet.operations.rescue_pieces import Pieces, described
 
 # One piece may not use up the time of all.

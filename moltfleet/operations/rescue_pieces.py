@@ -10,7 +10,8 @@ from moltfleet.model.names import printable
 from moltfleet.model.rescue import Check, GitParts, Part, PartState, Renamed, Repository, RescueDraft, Unpacked
 from moltfleet.model.size import Size
 from moltfleet.operations.deadlines import Deadline
-from moltfleet.operations.rescue_guest import Asking, Found, told, too_large
+from moltfleet.operations.rescue_guest import Asking, too_large
+from moltfleet.operations.rescue_list import Found, told
 
 # One piece may not use up the time of all.
 _LONGEST_PIECE_S = 300.0

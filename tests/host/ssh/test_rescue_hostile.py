@@ -207,6 +207,19 @@ def test_an_archive_that_leads_out_stays_inside(clone, tmp_path):
     assert not list(tmp_path.rglob("escaped"))
 
 
+@pytest.mark.parametrize("form", ["gnu", "pax"])
+def test_a_sparse_file_of_a_tebibyte_does_not_swell_here(clone, tmp_path, form):
+    (tmp_path / "bomb").mkdir()
+    with (tmp_path / "bomb/x").open("wb") as file:
+        file.truncate(1 << 40)
+    bomb = f"tar -c --sparse --format={form} -f - -C {tmp_path}/bomb x"
+    clone.does(look=a_list(("tree", "/nowhere"), ("end",)) + "; exit", tree=f"{bomb}; exit")
+    result = clone.rescue()
+    (part,) = result.parts
+    assert (result.outcome, part.state) == (Outcome.PARTLY, PartState.BAD)
+    assert sum(path.stat().st_size for path in result.directory.rglob("*") if path.is_file()) < 100_000
+
+
 def test_an_archive_that_is_none_is_kept_as_it_came(clone):
     clone.does(look=a_list(("tree", "/nowhere"), ("end",)) + "; exit", tree="head -c 100000 /dev/urandom; exit")
     result = clone.rescue()

@@ -13,7 +13,8 @@ from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.rescue import Check, Outcome, PartState, Renamed, RescueResult, Unpacked, without_password
 from moltfleet.operations import kept, molt, stop
 from moltfleet.operations.rescue import plan_rescue, rescue, rescue_all
-from moltfleet.operations.rescue_guest import escaped, read_list
+from moltfleet.operations.rescue_guest import MARK, _Answer, escaped
+from moltfleet.operations.rescue_list import read_list
 
 HEAD = "2d7733727cb827ea02f3811971f0769a846f9257"
 
@@ -312,3 +313,31 @@ def test_work_in_a_kept_layer_is_rescued_when_it_runs_again(world: World) -> Non
     result = molt_rescuing(world)
     assert (result.outcome, result.kept) == ("molted", None)
     assert stored(world)["repository-1/staged.patch"] == b"s"
+
+
+def test_what_start_up_files_say_is_no_part_of_an_answer(world: World) -> None:
+    noise = b"Welcome to crab-1!\n\x1b[1mnvm: ready\x1b[0m\n" + MARK
+    answer(world, look=noise + a_repository(work="00100") + END, staged=noise + b"s" + MARK)
+    assert rescued(world).outcome is Outcome.RESCUED
+    assert stored(world) == {"repository-1/staged.patch": b"s" + MARK}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_a_mark_is_found_wherever_it_is_cut(size: int) -> None:
+    for content in (b"noise" + MARK + b"content" * 20, MARK + b"content" * 20):
+        taken = bytearray()
+        reading = _Answer(taken.extend)
+        for start in range(0, len(content), size):
+            reading.take(content[start : start + size])
+        reading.end()
+        assert bytes(taken) == b"content" * 20
+
+
+def test_without_a_mark_everything_is_the_answer() -> None:
+    for content in (b"x" * 100, b"x" * 200_000):
+        taken = bytearray()
+        reading = _Answer(taken.extend)
+        reading.take(content)
+        reading.take(MARK if len(content) > 64 * 1024 else b"")
+        reading.end()
+        assert bytes(taken).startswith(content)
