@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
+import re
 from collections.abc import Mapping
 
 from moltfleet.model.errors import HostUnavailable, InvalidInput, MoltfleetError, ToolFailed, WrongState
@@ -163,9 +163,10 @@ def _ask(scheduling: Scheduling, kind: Kind, name: str) -> Mapping[str, str]:
         f"{name}.timer": "ActiveState,NextElapseUSecRealtime,LastTriggerUSec",
     }
     for unit, properties in wanted.items():
-        words = _systemctl(scheduling, kind, "show", "--timestamp=unix", f"--property={properties}", "--", unit)
+        words = _systemctl(scheduling, kind, "show", f"--property={properties}", "--", unit)
         try:
-            text = scheduling.machine.run(words, timeout_s=20).text
+            # Of these two moments systemctl knows one form only, in local time (bus-print-properties.c, up to 258).
+            text = scheduling.machine.run(("env", "TZ=UTC", *words), timeout_s=20).text
         except MoltfleetError:
             return {}
         told |= dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -173,11 +174,9 @@ def _ask(scheduling: Scheduling, kind: Kind, name: str) -> Mapping[str, str]:
 
 
 def _moment(told: str | None) -> str | None:
-    """Read ``@1795168800`` (systemctl --timestamp=unix); 0 and "n/a" are never."""
-    seconds = (told or "").removeprefix("@")
-    if not seconds.isdecimal() or seconds == "0":
-        return None
-    return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Read ``Sun 2026-11-22 03:30:00 UTC``; None for never, which is nothing or "n/a"."""
+    found = re.fullmatch(r"\w+ (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.\d+)? UTC", told or "")
+    return f"{found[1]}T{found[2]}Z" if found else None
 
 
 def _systemctl(scheduling: Scheduling, kind: Kind, *words: str) -> tuple[str, ...]:

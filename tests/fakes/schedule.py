@@ -17,7 +17,8 @@ from moltfleet.operations.scheduling import Scheduling
 from moltfleet.progress import RecordingProgress
 
 ANN = Account("ann", 1000, "/home/ann", "/home/ann/.config")
-NEXT = 1_795_231_800
+# As systemctl tells it.
+NEXT = "Sat 2026-11-21 03:30:00 UTC"
 
 
 @dataclass
@@ -61,6 +62,8 @@ class ScheduleMachine(FakeMachine):
     ) -> CommandResult:
         words = tuple(argv)
         self.ran.append(words)
+        if words[:2] == ("env", "TZ=UTC"):
+            words = words[2:]
         if words[0] == "env":
             assert words[1] == "XDG_RUNTIME_DIR=/run/user/1000"
             assert words[2:4] == ("systemctl", "--user")
@@ -108,7 +111,7 @@ class ScheduleMachine(FakeMachine):
         if unit.endswith(".service"):
             return b"Result=success\n"
         state = "active" if unit in self.active else "inactive"
-        return f"ActiveState={state}\nNextElapseUSecRealtime=@{NEXT}\nLastTriggerUSec=\n".encode()
+        return f"ActiveState={state}\nNextElapseUSecRealtime={NEXT}\nLastTriggerUSec=n/a\n".encode()
 
 
 def a_scheduling(
