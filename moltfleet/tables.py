@@ -97,7 +97,9 @@ class Nightly(Section):
 class Rescue(Section):
     """`[rescue]`: what is taken out of a clone before its state is thrown away, and how much of it is kept."""
 
-    directory: str = Field(default="", description="Where it is kept; empty: `~/.local/share/moltfleet/rescued`.")
+    directory: str = Field(
+        default="", pattern=r"^(|~?/.+)$", description="Where it is kept; empty: `~/.local/share/moltfleet/rescued`."
+    )
     roots: tuple[GuestPath, ...] = Field(
         default=("~/work/repos",), description="Where git repositories are looked for."
     )

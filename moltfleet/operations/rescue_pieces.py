@@ -132,8 +132,13 @@ class Pieces:
             return
         checks: dict[str, Check] = {}
         for repository in repositories:
+            parts = self._git_parts(repository)
+            if self.deadline.has_passed:
+                late = Check(PartState.KEPT, "not looked through: there was no time left")
+                checks |= dict.fromkeys((parts.commits, parts.staged, parts.unstaged), late)
+                continue
             self.show(f"looking through {repository.path}")
-            checks |= self.draft.check_repository(self._git_parts(repository))
+            checks |= self.draft.check_repository(parts)
         self.parts = [self._looked_through(self.draft, part, checks) for part in self.parts]
 
     def _git_parts(self, repository: Repository) -> GitParts:

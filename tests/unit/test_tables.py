@@ -30,6 +30,7 @@ def test_what_is_rescued_can_be_said(tmp_path: Path) -> None:
         ('roots = ["src"]', "moltfleet.toml:2: rescue.roots: 'src' is not usable here"),
         ('paths = ["~/a\\nb"]', r"moltfleet.toml:2: rescue.paths: '~/a\nb' is not usable here"),
         ('paths = ["~user/x"]', "moltfleet.toml:2: rescue.paths: '~user/x' is not usable here"),
+        ('directory = "here"', "moltfleet.toml:2: rescue.directory: 'here' is not usable here"),
         ("total = 0", "moltfleet.toml:2: rescue.total: size '0' is not a usable amount"),
         ("seconds = 0", "moltfleet.toml:2: rescue.seconds: input should be greater than 0"),
         ("keep = 1", "moltfleet.toml:2: key 'rescue.keep' is unknown"),

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from moltfleet.adapters.run import RunResult, run
 
+# For all calls on one repository together, so that a guest's work cannot keep a night from ending.
 _TIMEOUT_S = 300.0
 _LIMITS = ("prlimit", "--as=4294967296", "--cpu=240", "--fsize=8589934592", "--core=0", "--nofile=512")
 # nobody and nogroup, for a moltfleet that is run by root.
@@ -51,6 +53,7 @@ class GitBox:
     def __init__(self, directory: Path, *, is_root: bool) -> None:
         self.directory = directory
         self._is_root = is_root
+        self._ends_at = time.monotonic() + _TIMEOUT_S
 
     def git(self, *arguments: str, input: bytes = b"", index: str = "", check: bool = True) -> RunResult:
         """Run git on it. Raises: ToolFailed, DeadlinePassed."""
@@ -61,7 +64,8 @@ class GitBox:
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
         limits = (*_LIMITS, *(_NOT_ROOT if self._is_root else ()))
         argv = (*limits, "git", "-C", str(self.directory), *settings, *arguments)
-        return run(argv, timeout_s=_TIMEOUT_S, input=input, env=environment, check=check)
+        timeout_s = max(0.1, self._ends_at - time.monotonic())
+        return run(argv, timeout_s=timeout_s, input=input, env=environment, check=check)
 
     def make(self, object_format: str = "sha1") -> None:
         """Make the repository anew, without templates."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from host.ssh.rescued import PLAIN, git
+from moltfleet.adapters.rescue import gitbox
 from moltfleet.adapters.rescue.checking import check_repository
 from moltfleet.model.rescue import Check, GitParts, PartState
 
@@ -207,6 +208,19 @@ def test_settings_of_the_host_and_of_its_user_do_not_count(
     monkeypatch.setenv("GIT_TEMPLATE_DIR", str(home))
     assert checked(place)[BUNDLE].state is PartState.SOUND
     assert not marker.exists()
+
+
+def test_git_that_does_not_end_is_ended(
+    place: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled(source, place, "main")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text("#!/bin/sh\nexec sleep 100\n")
+    (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(gitbox, "_TIMEOUT_S", 0.5)
+    check = checked(place)[BUNDLE]
+    assert (check.state, check.detail.startswith("not looked through")) == (PartState.KEPT, True)
 
 
 def test_without_git_nothing_is_looked_through_and_nothing_lost(

@@ -158,6 +158,28 @@ def test_a_part_that_is_not_what_it_should_be_is_marked(world: World) -> None:
     assert set(stored(world)) == {"repository-1/staged.patch.bad", "repository-1/unstaged.patch"}
 
 
+def test_what_there_was_no_time_to_look_through_is_no_reason_to_shed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(world, look=a_repository(work="00110") + END, staged=b"s", unstaged=b"u")
+    stream = FakeSession.stream
+
+    def slow(self: FakeSession, command: str, **sinks: Any) -> int:
+        if "rescue unstaged" in command:
+            world.clock.sleep(100_000)
+        return stream(self, command, **sinks)
+
+    monkeypatch.setattr(FakeSession, "stream", slow)
+    result = rescued(world)
+    assert (result.outcome, result.is_safe) == (Outcome.PARTLY, False)
+    assert {part.kind: part.detail for part in result.parts} == {
+        "staged": "not looked through: there was no time left",
+        "unstaged": "not looked through: there was no time left",
+        "files": "there was no time left",
+    }
+    assert set(stored(world)) == {"repository-1/staged.patch", "repository-1/unstaged.patch"}
+
+
 def test_an_archive_with_more_than_files_stays_beside_what_came_out_of_it(world: World) -> None:
     world.rescues.unpacked = Unpacked(3, ("a: a link to b",), ("../x: no path",), (Renamed("artifacts-1/1", "x"),))
     answer(world, look=fields("tree", "/artifacts") + END, tree=b"tar")
