@@ -53,6 +53,14 @@ def epoch(moment: str) -> float:
     return datetime.datetime.fromisoformat(moment).timestamp()
 
 
+def find_epoch(moment: str) -> float | None:
+    """As :func:`epoch`; None for what is no moment, since people can edit records."""
+    try:
+        return epoch(moment)
+    except (ValueError, OverflowError):
+        return None
+
+
 def timestamp(clock: Clock, *, after_s: float = 0.0) -> str:
     """Now, or so much later, as UTC in ISO 8601 with seconds."""
     return datetime.datetime.fromtimestamp(clock.now() + after_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

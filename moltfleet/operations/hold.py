@@ -11,7 +11,7 @@ from moltfleet.model.names import printable
 from moltfleet.model.records import CloneRecord, Hold
 from moltfleet.model.results import ActResult
 from moltfleet.operations.clones import clone_names, get_clone
-from moltfleet.operations.deadlines import epoch
+from moltfleet.operations.deadlines import find_epoch
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
 
@@ -29,13 +29,18 @@ class Held:
 def list_holds(fleet: Fleet, patterns: Sequence[str]) -> tuple[Held, ...]:
     """All holds that still hold, of the named clones (none named: all). Raises: NotFound."""
     chosen = set(clone_names(fleet, patterns))
-    records = ((d.name, d.record) for d in fleet.hypervisor.domains() if d.name in chosen)
+    records = {d.name: d.record for d in fleet.hypervisor.domains() if d.name in chosen}
     now = fleet.clock.now()
-    return tuple(
-        Held(name, record.hold)
-        for name, record in sorted(records, key=lambda pair: pair[0])
-        if isinstance(record, CloneRecord) and record.hold is not None and epoch(record.hold.until) > now
-    )
+    found = ((name, record.hold) for name, record in sorted(records.items()) if isinstance(record, CloneRecord))
+    return tuple(Held(name, hold) for name, given in found if (hold := holding_now(given, now)) is not None)
+
+
+def holding_now(hold: Hold | None, now: float) -> Hold | None:
+    """Return a hold that still holds; one of which nobody can tell until when does."""
+    if hold is None:
+        return None
+    until = find_epoch(hold.until)
+    return hold if until is None or until > now else None
 
 
 def hold(fleet: Fleet, patterns: Sequence[str], *, until: float, by: str, why: str) -> tuple[ActResult, ...]:

@@ -14,15 +14,16 @@ from moltfleet.model.domain import Domain, DomainState
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.events import Event, EventKind
 from moltfleet.model.names import match_names
-from moltfleet.model.records import CloneRecord, Hold, Phase
+from moltfleet.model.records import CloneRecord, Phase
 from moltfleet.model.samples import LOOK_BACK_S, POOL, Sample, course, ending_with, rise
 from moltfleet.model.size import Size
 from moltfleet.model.survey import Ask, CloneSurvey, PoolSurvey, SurveyResult
 from moltfleet.model.verdict import Judgement, Look, Verdict, fresh_balloon, judge, judge_pool, total_kills
 from moltfleet.model.vitals import Reason, Vitals
 from moltfleet.operations.asking import Answer, ask_guests
-from moltfleet.operations.deadlines import epoch, timestamp
+from moltfleet.operations.deadlines import find_epoch, timestamp
 from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.hold import holding_now
 from moltfleet.operations.notify import tell
 
 # Statistics of a thousand running domains take a second; a QEMU that hangs would keep them waiting for ever.
@@ -200,7 +201,7 @@ def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurv
         samples=samples,
         health=answer.health,
         silence=answer.silence,
-        work=_work(this.fleet, name, clone),
+        work=_work(this, name, clone),
         full_pool=this.full_pool,
     )
     works, why = is_busy(answer.health, samples, this.rules, silence=answer.silence)
@@ -211,7 +212,7 @@ def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurv
         judgement=judge(look, this.rules.thresholds),
         is_busy=works if domain.is_active else False,
         busy_why=why if domain.is_active else "",
-        hold=_hold(clone.hold, this.now),
+        hold=holding_now(clone.hold, this.now),
         molted_at=_molted_at(this.molted.get(name, ""), clone),
         can_molt=clone.clean is not None and clone.phase is Phase.READY,
         why_not=vitals.reason if vitals else Reason.OTHER,
@@ -234,23 +235,22 @@ def _killed(samples: Sequence[Sample]) -> int:
     return max(0, told[-1] - told[-2]) if is_told_now else 0
 
 
-def _work(fleet: Fleet, name: str, clone: CloneRecord) -> str:
+def _work(this: _Pass, name: str, clone: CloneRecord) -> str:
     """Say what a command does with a clone right now; "" when none does, also when one was interrupted."""
-    if not fleet.locks.is_held(name):
+    try:
+        if not this.fleet.locks.is_held(name):
+            return ""
+    except MoltfleetError as error:
+        this.note(error)
         return ""
     return f"a command works on it: {clone.pending.verb}" if clone.pending else "a command works on it"
-
-
-def _hold(hold: Hold | None, now: float) -> Hold | None:
-    """Return a hold that still holds."""
-    return hold if hold is not None and epoch(hold.until) > now else None
 
 
 def _molted_at(molted: str, clone: CloneRecord) -> float | None:
     """Return when it was last molted: by this machine's count, or by another as the layers tell that were replaced."""
     layers = (*clone.kept, *((clone.shed,) if clone.shed else ()))
-    moments = [*(layer.replaced_at for layer in layers), *((molted,) if molted else ())]
-    return max((epoch(moment) for moment in moments), default=None)
+    moments = [find_epoch(moment) for moment in (*(layer.replaced_at for layer in layers), molted)]
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _tell_kills(fleet: Fleet, clones: Iterable[CloneSurvey]) -> None:

@@ -12,9 +12,9 @@ from fakes.guests import ok
 from fakes.health import a_health, a_leaking_health
 from fakes.leaking import PROGRAM, answers, surveyed_for, tells
 from moltfleet.model import health as guest
-from moltfleet.model.errors import NotFound
+from moltfleet.model.errors import NotFound, ToolFailed
 from moltfleet.model.events import EventKind
-from moltfleet.model.records import Hold
+from moltfleet.model.records import Hold, Layer
 from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.samples import POOL
 from moltfleet.model.size import Size
@@ -22,6 +22,7 @@ from moltfleet.model.survey import Ask, CloneSurvey, SurveyResult
 from moltfleet.model.verdict import Verdict
 from moltfleet.model.vitals import Reason
 from moltfleet.operations import stop
+from moltfleet.operations.hold import list_holds
 from moltfleet.operations.molt import molt
 from moltfleet.operations.survey import survey
 
@@ -257,6 +258,27 @@ def test_a_hold_is_told_until_it_ends(clone: World) -> None:
     assert look(clone).hold == hold
     clone.clock.sleep(3 * 3600.0)
     assert look(clone).hold is None
+
+
+def test_a_record_that_somebody_edited_holds_and_breaks_nothing(clone: World) -> None:
+    record = clone.record("crab-1")
+    layer = Layer("crab-1.0.qcow2", "a while ago", "mine")
+    odd = replace(record, hold=Hold("tomorrow", "alice"), kept=(layer,))
+    clone.hypervisor.write_record("crab-1", odd)
+    found = look(clone)
+    assert (found.hold, found.molted_at) == (odd.hold, None)
+    assert [held.clone for held in list_holds(clone.fleet, ())] == ["crab-1"]
+
+
+def test_locks_that_cannot_be_looked_at_are_noted(clone: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> bool:
+        raise ToolFailed("Lock file /run/moltfleet/crab-1.lock cannot be opened: Permission denied")
+
+    monkeypatch.setattr(clone.locks, "is_held", refuse)
+    answers(clone, "crab-1")
+    result = survey(clone.fleet, record=False)
+    assert of(result).verdict is Verdict.OK
+    assert "Permission denied" in result.notes[0]
 
 
 def test_what_a_disk_grew_by_and_what_was_ended_is_told(clone: World) -> None:
