@@ -7,7 +7,7 @@ alone. What is critical will be lost anyway, so it is not spared because somebod
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -146,8 +146,13 @@ def find_filler(survey: SurveyResult, policy: Policy) -> CloneSurvey | None:
     """
     if not is_full(survey.pool, policy) or survey.pool.written < _LEAST_GROWTH:
         return None
-    growing = [one for one in survey.clones if one.is_running and one.written >= _LEAST_GROWTH]
+    growing = [one for one in survey.clones if _fills(one)]
     return max(growing, key=lambda one: (one.written, one.clone), default=None)
+
+
+def _fills(clone: CloneSurvey) -> bool:
+    # What a command works on gives way by itself, or is being molted.
+    return clone.is_running and clone.verdict is not Verdict.BUSY and clone.written >= _LEAST_GROWTH
 
 
 def is_full(pool: PoolSurvey, policy: Policy) -> bool:
@@ -225,8 +230,3 @@ def _about_paused(clone: CloneSurvey, pool: PoolSurvey, policy: Policy) -> tuple
     if pool.free.bytes <= 2 * policy.pool_share * pool.size.bytes:
         return Act.REPORT, f"{clone.reason}; the pool still has only {percent(pool.free_share)} free"
     return Act.RESUME, f"{clone.reason}; there is room again, {amount(pool.free.bytes)}"
-
-
-def held_now(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
-    """Return those about which something is to be done, in their order."""
-    return tuple(decision for decision in decisions if decision.changes)

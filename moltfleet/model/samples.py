@@ -65,10 +65,13 @@ def course(samples: Sequence[Sample]) -> list[Level]:
     return [Level(s.time_s, s.used, s.total) for s in samples if s.used is not None and s.total is not None]
 
 
-def rise(samples: Sequence[Sample], field: str, *, over_s: float) -> tuple[float, float] | None:
+def rise(
+    samples: Sequence[Sample], field: str, *, over_s: float, at_most_s: float | None = None
+) -> tuple[float, float] | None:
     """Return by how much a counter rose in the last ``over_s`` seconds, and in how many: from half to twice as many.
 
-    None where that is not known, or where it fell: too short a time tells nothing about who waits for an answer.
+    Where samples are further apart it may be over ``at_most_s``. None where that is not known, or where it fell: too
+    short a time tells nothing about who waits for an answer.
     """
     found: list[tuple[float, float]] = []
     for sample in reversed(samples):
@@ -80,6 +83,7 @@ def rise(samples: Sequence[Sample], field: str, *, over_s: float) -> tuple[float
     if not found:
         return None
     (end_s, last), (begin_s, first) = found[0], found[-1]
-    if not over_s / 2 <= end_s - begin_s <= 2 * over_s or last < first:
+    most_s = 2 * over_s if at_most_s is None else at_most_s
+    if not over_s / 2 <= end_s - begin_s <= most_s or last < first:
         return None
     return float(last - first), end_s - begin_s

@@ -28,8 +28,9 @@ from moltfleet.operations.notify import tell
 
 # Statistics of a thousand running domains take a second; a QEMU that hangs would keep them waiting for ever.
 _STATISTICS_S = 20.0
-# Over what the growth of a disk is told.
-_GROWTH_S = 600.0
+# Over what the growth of a disk is told: the next sample but one of a timer that surveys every minute; and the oldest
+# that is of use, for one that does so every quarter of an hour.
+_GROWTH_S, _LONGEST_GROWTH_S = 120.0, 1200.0
 _RUNNING = (DomainState.RUNNING, DomainState.BLOCKED)
 _NOT_ASKED = Answer(None)
 
@@ -179,7 +180,7 @@ def _judge_all(
 
 def _judge_pool(this: _Pass, samples: Sequence[Sample]) -> PoolSurvey:
     last = course(samples)[-2:]
-    is_recent = len(last) == 2 and last[1].time_s - last[0].time_s <= _GROWTH_S
+    is_recent = len(last) == 2 and last[1].time_s - last[0].time_s <= _LONGEST_GROWTH_S
     written = max(0, last[1].used - last[0].used) if is_recent else 0
     return PoolSurvey(
         this.pool_free, this.pool_size, judge_pool(samples, this.rules.pool_thresholds), written
@@ -205,7 +206,8 @@ def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurv
         full_pool=this.full_pool,
     )
     works, why = is_busy(answer.health, samples, this.rules, silence=answer.silence)
-    written, cpu = rise(samples, "disk", over_s=_GROWTH_S), rise(samples, "cpu_s", over_s=this.rules.busy_s)
+    written = rise(samples, "disk", over_s=_GROWTH_S, at_most_s=_LONGEST_GROWTH_S)
+    cpu = rise(samples, "cpu_s", over_s=this.rules.busy_s)
     return CloneSurvey(
         clone=name,
         state=domain.state,

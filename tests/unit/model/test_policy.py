@@ -127,6 +127,7 @@ class TestAPoolThatIsNearlyFull:
         assert one(most)[0] is Act.LEAVE
         assert one(replace(most, written=1 << 20), pool=FULL)[0] is Act.LEAVE
         assert one(replace(most, state=DomainState.PAUSED), pool=FULL)[0] is Act.LEAVE
+        assert one(a_clone("most", Verdict.BUSY, written=2 << 30), pool=FULL)[0] is Act.LEAVE
         assert one(most, pool=replace(FULL, written=0))[0] is Act.LEAVE, "whoever filled it has been stopped"
         unmeasured = replace(FULL, free=None, size=None)
         assert one(most, pool=unmeasured)[0] is Act.LEAVE
