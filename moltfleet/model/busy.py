@@ -17,22 +17,24 @@ def is_busy(
 
     What agents use is not told by a single look, but by two of them some minutes apart.
     """
-    attached = [session for session in health.sessions if session.attached] if health else []
+    if health is None:
+        # Who is attached to a guest that does not answer cannot be told; what its agents did before is no matter.
+        return None, silence or "it was not asked"
+    attached = [session for session in health.sessions if session.attached]
     if attached:
         return True, f"{attached[0].user} is attached to tmux session {attached[0].name!r}"
     by_agents = rise(samples, "agents_cpu_s", over_s=policy.busy_s)
     if by_agents is not None:
         return _judge(*by_agents, policy, whose="its agents")
-    whole = rise(samples, "cpu_s", over_s=policy.busy_s)
-    if health is None:
-        # Whoever is attached to a guest that does not answer cannot be told.
-        return None, silence or "it was not asked"
     if not health.agents:
         return False, "no agent runs and nobody is attached"
+    whole = rise(samples, "cpu_s", over_s=policy.busy_s)
     if whole is not None:
         found, why = _judge(*whole, policy, whose="the whole guest")
         if not found:
             return False, why
+    if health.agents_cpu_s is None:
+        return None, "nothing in it counts what its agents use of the processors"
     return None, "what its agents use of the processors is told by the next survey that is recorded"
 
 

@@ -73,6 +73,8 @@ def rise(
     Where samples are further apart it may be over ``at_most_s``. None where that is not known, or where it fell: too
     short a time tells nothing about who waits for an answer.
     """
+    if not samples or getattr(samples[-1], field) is None:
+        return None
     found: list[tuple[float, float]] = []
     for sample in reversed(samples):
         if (value := getattr(sample, field)) is not None:
@@ -80,8 +82,6 @@ def rise(
             # The latest that is old enough, else the oldest there is.
             if found[0][0] - sample.time_s >= over_s:
                 break
-    if not found:
-        return None
     (end_s, last), (begin_s, first) = found[0], found[-1]
     most_s = 2 * over_s if at_most_s is None else at_most_s
     if not over_s / 2 <= end_s - begin_s <= most_s or last < first:

@@ -57,5 +57,6 @@ def test_a_longer_time_counts_where_that_is_allowed() -> None:
 def test_a_counter_that_fell_or_was_not_told_rose_by_nothing_that_is_known() -> None:
     assert rise([at(0, cpu_s=9.0), at(300, cpu_s=1.0)], "cpu_s", over_s=300) is None
     assert rise([at(0), at(300, cpu_s=1.0)], "cpu_s", over_s=300) is None
+    assert rise([at(0, cpu_s=1.0), at(300, cpu_s=4.0), at(360)], "cpu_s", over_s=300) is None, "that was then"
     # What was not told in between does not matter.
     assert rise([at(0, cpu_s=1.0), at(150), at(300, cpu_s=4.0)], "cpu_s", over_s=300) == (3.0, 300)

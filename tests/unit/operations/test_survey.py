@@ -233,6 +233,12 @@ class TestWhoWorksInIt:
         answers(clone, "crab-1", replace(self.calm, agents_cpu_s=5.0))
         assert look(clone).is_busy is None
 
+    def test_what_agents_did_before_their_guest_fell_silent_tells_nothing(self, clone: World) -> None:
+        assert self.used_by_agents(clone, 0.0).is_busy is False
+        clone.hypervisor.behave("crab-1", answers={}, hangs=True)
+        assert look(clone).is_busy is None
+        assert look(clone, ask=Ask.NONE).busy_why == "it was not asked"
+
     def test_without_an_agent_and_a_client_nobody_is_at_work(self, clone: World) -> None:
         answers(clone, "crab-1", replace(self.calm, agents=()))
         assert (look(clone).is_busy, look(clone).busy_why) == (False, "no agent runs and nobody is attached")
