@@ -8,12 +8,15 @@ from collections.abc import Mapping
 
 from moltfleet.model.errors import HostUnavailable, InvalidInput, MoltfleetError, ToolFailed, WrongState
 from moltfleet.model.schedule import MARK, NIGHTLY, SURVEY, Account, Job, Kind, Schedule, UnitFile, unit_files
+from moltfleet.operations.deadlines import Deadline
 from moltfleet.operations.scheduling import GROUP, Scheduling, require_root
 
 _SYSTEM_UNITS = "/etc/systemd/system"
 _TIMERS = (f"{NIGHTLY}.timer", f"{SURVEY}.timer")
 _ALL = (f"{NIGHTLY}.service", f"{NIGHTLY}.timer", f"{SURVEY}.service", f"{SURVEY}.timer")
 _LINGER = "/var/lib/systemd/linger"
+# It takes about a second.
+_MANAGER_S = 20.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -43,7 +46,7 @@ def install(scheduling: Scheduling, schedule: Schedule, *, linger: bool) -> None
     files = unit_files(schedule)
     if linger:
         _let_linger(scheduling)
-    _require_manager(scheduling, kind)
+    _require_manager(scheduling, kind, wait_s=_MANAGER_S if linger else 0.0)
     stale = _stale(scheduling, kind, files)
     _stop(scheduling, kind, tuple(name for name in stale if name in _TIMERS))
     for name in stale:
@@ -127,10 +130,12 @@ def jobs(scheduling: Scheduling, kind: Kind) -> tuple[Job, ...]:
                 name=name,
                 when="; ".join(_values(timer, "OnCalendar")),
                 command="; ".join(_values(service, "ExecStart")),
-                state=told.get("ActiveState") or "unknown",
+                # As long as what it started runs, a timer does not know when next.
+                state="running" if told.get("SubState") == "running" else told.get("ActiveState") or "unknown",
                 next=_moment(told.get("NextElapseUSecRealtime")),
                 last=_moment(told.get("LastTriggerUSec")),
-                result=told.get("Result", ""),
+                # Of a service that never ran systemd says "success".
+                result=told.get("Result", "") if _moment(told.get("LastTriggerUSec")) else "",
             )
         )
     return tuple(found)
@@ -160,7 +165,7 @@ def _ask(scheduling: Scheduling, kind: Kind, name: str) -> Mapping[str, str]:
     told: dict[str, str] = {}
     wanted = {
         f"{name}.service": "Result",
-        f"{name}.timer": "ActiveState,NextElapseUSecRealtime,LastTriggerUSec",
+        f"{name}.timer": "ActiveState,SubState,NextElapseUSecRealtime,LastTriggerUSec",
     }
     for unit, properties in wanted.items():
         words = _systemctl(scheduling, kind, "show", f"--property={properties}", "--", unit)
@@ -189,8 +194,14 @@ def _runtime(scheduling: Scheduling) -> str:
     return f"/run/user/{scheduling.accounts.me().uid}"
 
 
-def _require_manager(scheduling: Scheduling, kind: Kind) -> None:
-    if kind is Kind.USER and not scheduling.machine.exists(_runtime(scheduling)):
+def _require_manager(scheduling: Scheduling, kind: Kind, *, wait_s: float) -> None:
+    """Wait for the user's systemd, which comes up a moment after lingering was switched on. Raises: HostUnavailable."""
+    deadline = Deadline.after(scheduling.clock, wait_s)
+    # The socket that systemctl talks to.
+    while kind is Kind.USER and not scheduling.machine.exists(f"{_runtime(scheduling)}/systemd/private"):
+        if not deadline.has_passed:
+            scheduling.clock.sleep(0.2)
+            continue
         name = scheduling.accounts.me().name
         raise HostUnavailable(
             f"The systemd of user {name!r} does not run",

@@ -54,8 +54,16 @@ class ScheduleMachine(FakeMachine):
         self.closed: set[str] = set()
         self.enabled: set[str] = set()
         self.install("/usr/bin/crontab")
-        (root / "run/user/1000").mkdir(parents=True)
+        self.start_manager()
         self.add_process(77, "cron", cgroup="/system.slice/cron.service")
+
+    def start_manager(self) -> None:
+        """Let ann's systemd run."""
+        self.put("/run/user/1000/systemd/private", "")
+
+    def stop_manager(self) -> None:
+        """Let ann be logged out."""
+        (self.root / "run/user/1000/systemd/private").unlink()
 
     def run(
         self, argv: Sequence[str], *, input: bytes = b"", check: bool = True, timeout_s: float = 60.0
@@ -82,7 +90,7 @@ class ScheduleMachine(FakeMachine):
         match words:
             case ("loginctl", "enable-linger", name):
                 self.put(f"/var/lib/systemd/linger/{name}", "")
-                (self.root / "run/user/1000").mkdir(parents=True, exist_ok=True)
+                self.start_manager()
             case ("systemctl", "enable", *units):
                 self.enabled |= set(units)
             case ("systemctl", "start", *units):

@@ -55,7 +55,7 @@ def test_a_user_gets_timers_of_their_own(here: Scheduling, machine: ScheduleMach
         "active",
         "2026-11-21T03:30:00Z",
     )
-    assert (night.last, survey.name) == (None, "moltfleet-survey")
+    assert (night.last, night.result, survey.name) == (None, "", "moltfleet-survey")
     assert "User=" not in machine.text(f"{MINE}/moltfleet-nightly.service")
 
 
@@ -73,7 +73,7 @@ def test_it_is_said_that_timers_stop_with_the_logout_until_lingering_is_on(
 def test_lingering_brings_up_the_manager_that_is_not_there_without_a_login(
     here: Scheduling, machine: ScheduleMachine
 ) -> None:
-    (machine.root / "run/user/1000").rmdir()
+    machine.stop_manager()
     with pytest.raises(HostUnavailable) as caught:
         schedule.install(here, AS_USUAL)
     assert "--linger" in (caught.value.hint or "")
@@ -320,3 +320,20 @@ def test_root_of_no_sudo_is_not_taken_for_a_user(machine: ScheduleMachine) -> No
     here = replace(a_scheduling(machine), accounts=FakeAccounts(Account("root", 0, "/root", "/root/.config")))
     with pytest.raises(InvalidInput):
         schedule.install(here, AS_USUAL)
+
+
+def test_a_systemd_that_was_just_let_linger_is_waited_for(
+    here: Scheduling, machine: ScheduleMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.stop_manager()
+    monkeypatch.setattr(machine, "start_manager", lambda: None)
+    sleep, before = here.clock.sleep, here.clock.monotonic()
+
+    def sleep_and_come_up(seconds: float) -> None:
+        sleep(seconds)
+        if here.clock.monotonic() - before > 2:
+            machine.put("/run/user/1000/systemd/private", "")
+
+    monkeypatch.setattr(here.clock, "sleep", sleep_and_come_up)
+    assert schedule.install(here, replace(AS_USUAL, linger=True)).lingering
+    assert 2 < here.clock.monotonic() - before < 3
