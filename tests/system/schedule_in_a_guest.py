@@ -95,7 +95,7 @@ def test_the_systems_timer_runs_as_a_member_of_libvirts_group(host: PlainHost) -
 
 def test_a_night_that_was_missed_while_the_machine_was_off_is_made_up_for(host: PlainHost) -> None:
     host.root(f": > {FIRED}")
-    due = host.shell("date -d '+40 seconds' +%H:%M")
+    due = host.shell("date -d '+90 seconds' +%H:%M")
     host.moltfleet("schedule", "install", "--system", "--run-as", "agent", "--survey-every", "never", "--at", due)
     before = host.root(f"cat {FIRED}")
     host.root("systemctl stop moltfleet-nightly.timer")
