@@ -12,7 +12,7 @@ from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.makingroom import RoomPlan, Way
-from moltfleet.model.records import Forced
+from moltfleet.model.records import Forced, Hold
 from moltfleet.model.rescue import RescueResult
 from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult
 
@@ -25,11 +25,16 @@ def clones_document(views: Iterable[CloneView], last_night: Document | None = No
 
 
 def status_document(views: Iterable[CloneView]) -> Document:
-    """``moltfleet.status/1``: the list's form, what made a clone stale, and by whom it was forced past the rules."""
-    clones = [
-        _clone(view) | {"stale_reason": view.stale_reason or None, "forced": _forced(view.forced)} for view in views
-    ]
-    return {"schema": "moltfleet.status/1", "clones": clones}
+    """``moltfleet.status/1``: the list's form, what made a clone stale, by whom it was forced past the rules, holds."""
+    return {"schema": "moltfleet.status/1", "clones": [_clone_in_full(view) for view in views]}
+
+
+def _clone_in_full(view: CloneView) -> Document:
+    return _clone(view) | {
+        "stale_reason": view.stale_reason or None,
+        "forced": _forced(view.forced),
+        "hold": hold_document(view.hold),
+    }
 
 
 def acts_document(schema: str, results: Iterable[ActResult]) -> Document:
@@ -162,6 +167,11 @@ def _forced(forced: Forced | None) -> Document | None:
 def guest_address(endpoint: Endpoint | None) -> str | None:
     """The guest's own address; None for a forwarded port, where only the host's loopback is known."""
     return None if endpoint is None or endpoint.host.startswith("127.") else endpoint.host
+
+
+def hold_document(hold: Hold | None) -> Document | None:
+    """A hold, null for none."""
+    return {"until": hold.until, "by": hold.by, "why": hold.why} if hold else None
 
 
 def _login(endpoint: Endpoint | None) -> Document | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from moltfleet.cli.documents import act_document
+from moltfleet.cli.documents import act_document, hold_document
 from moltfleet.model.policy import Decision
 from moltfleet.model.records import Hold
 from moltfleet.model.results import ActResult
@@ -86,11 +86,6 @@ def holds_document(holds: Iterable[tuple[str, Hold]]) -> Document:
         "schema": "moltfleet.hold-list/1",
         "holds": [{"clone": clone, "until": hold.until, "by": hold.by, "why": hold.why} for clone, hold in holds],
     }
-
-
-def hold_document(hold: Hold | None) -> Document | None:
-    """A hold, null for none."""
-    return {"until": hold.until, "by": hold.by, "why": hold.why} if hold else None
 
 
 def _pool(pool: PoolSurvey) -> Document:

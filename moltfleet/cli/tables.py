@@ -9,7 +9,7 @@ from moltfleet.model.domain import Endpoint
 from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.makingroom import RoomPlan
 from moltfleet.model.names import printable
-from moltfleet.model.records import Forced
+from moltfleet.model.records import Forced, Hold
 from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 from moltfleet.model.size import Size
 
@@ -73,6 +73,7 @@ def clone_text(view: CloneView) -> str:
         ("disk", f"{view.disk_allocation} of its own"),
         ("molt", f"{view.warm} ({view.stale_reason})" if view.stale_reason else view.warm),
         *_forced(view.forced),
+        *_held(view.hold),
     )
     return _paragraph(view.name, facts, width=8)
 
@@ -82,6 +83,13 @@ def _forced(forced: Forced | None) -> tuple[tuple[str, str], ...]:
     if forced is None:
         return ()
     return (("forced", f"{forced.at} by {forced.by}, past {' and '.join(forced.rules)}: {forced.reason}"),)
+
+
+def _held(hold: Hold | None) -> tuple[tuple[str, str], ...]:
+    """Tell that a clone is not to be molted by itself."""
+    if hold is None:
+        return ()
+    return (("held", f"until {hold.until} by {hold.by}" + (f": {hold.why}" if hold.why else "")),)
 
 
 def _login(endpoint: Endpoint | None) -> str:

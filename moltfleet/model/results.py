@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import ExitCode, MoltfleetError
 from moltfleet.model.health import Health, Level
-from moltfleet.model.records import Forced
+from moltfleet.model.records import Forced, Hold
 from moltfleet.model.rescue import RescueResult
 from moltfleet.model.size import Size
 
@@ -17,7 +17,7 @@ class CloneView:
     """A clone as ``list`` shows it. ``warm`` is "warm", "cold", "stale" or "none"; ``health`` one word.
 
     ``stale_reason`` says what changed since the clean point; empty unless it is stale. ``forced`` is the last time that
-    it was brought up although the host had no room.
+    it was brought up although the host had no room. ``hold`` is a wish that still holds.
     """
 
     name: str
@@ -33,6 +33,7 @@ class CloneView:
     health: str
     stale_reason: str = ""
     forced: Forced | None = None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)

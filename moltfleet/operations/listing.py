@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from moltfleet.model.domain import Domain, DomainState, Endpoint
 from moltfleet.model.errors import WrongState
@@ -15,6 +16,7 @@ from moltfleet.operations import molting
 from moltfleet.operations.clones import get_any_golden
 from moltfleet.operations.delete import clones_of
 from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.hold import holding_now
 
 _LARGEST_MANIFEST = 8 << 20
 
@@ -33,7 +35,9 @@ def view_clones(fleet: Fleet, domains: Sequence[Domain], volumes: Iterable[Volum
     allocations = {volume.name: volume.allocation.bytes for volume in volumes}
     clones = sorted(filter(_is_shown, domains), key=lambda domain: domain.name)
     reasons = _stale_reasons(fleet, clones)
-    return tuple(_view(domain, reasons.get(domain.name, ""), latest, allocations) for domain in clones)
+    now = fleet.clock.now()
+    views = (_view(domain, reasons.get(domain.name, ""), latest, allocations) for domain in clones)
+    return tuple(replace(view, hold=holding_now(view.hold, now)) for view in views)
 
 
 def _is_shown(domain: Domain) -> bool:
@@ -58,6 +62,7 @@ def _view(domain: Domain, stale_reason: str, latest: dict[str, int], allocations
         health=_health(domain, clone),
         stale_reason=stale_reason,
         forced=clone.forced,
+        hold=clone.hold,
     )
 
 

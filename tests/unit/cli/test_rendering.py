@@ -59,6 +59,7 @@ from moltfleet.operations.plan import PlanRequest, plan
 from moltfleet.operations.scheduling import Scheduled
 
 BUSY = Busy("Clone 'base-2' is being molted by ann", hint="--wait 60 waits for it.")
+HOLD = Hold("2026-11-20T18:00:00Z", "alice", "a demo")
 FORCED = Forced("the demo is now", "ann", "2026-11-20T10:00:00Z", ("committed", "live"))
 
 
@@ -83,7 +84,7 @@ CLONES = (
     clone("base-1"),
     clone("base-2", endpoint=Endpoint("base-2", "127.0.0.1", 40022, "agent", ()), warm="cold"),
     clone("base-3", endpoint=None, state=DomainState.SHUT_OFF, warm="none", health="unknown", generation=2),
-    clone("base-4", warm="stale", stale_reason="changed since the clean point: kernel, qemu", forced=FORCED),
+    clone("base-4", warm="stale", stale_reason="changed since the clean point: kernel, qemu", forced=FORCED, hold=HOLD),
 )
 ACTS = (
     ActResult("base-1", "started", "agent@192.168.150.2", 12.345),
@@ -309,7 +310,6 @@ ROOM = RoomPlan(
     Admission(ROOM_WANTED, (), Size(0)),
 )
 
-HOLD = Hold("2026-11-20T18:00:00Z", "alice", "a demo")
 LEAK = Judgement(
     Verdict.LEAKING, "used up in 50 min", ("memory: 12 of 16 GiB in use",), 12 << 30, 16 << 30, 3000.0, 1e6
 )
@@ -403,7 +403,7 @@ def test_every_field_is_documented_and_every_documented_field_is_written(documen
     written = set(paths({key: value for key, value in document.items() if key != "schema"}))
     # A null stands for what the other elements show in full.
     expected = documented()[schema]
-    assert written <= expected | {"clones[].ssh", "clones[].forced"}
+    assert written <= expected | {"clones[].ssh", "clones[].forced", "clones[].hold"}
     assert expected <= written
 
 
