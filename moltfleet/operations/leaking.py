@@ -13,7 +13,7 @@ from moltfleet.model.policy import Act, Decision, Moment
 from moltfleet.model.requests import MoltRequest, StartRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.survey import SurveyResult
-from moltfleet.operations import pausing
+from moltfleet.operations import pausing, settling
 from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.molt import molt
 from moltfleet.operations.notify import tell
@@ -81,6 +81,9 @@ def _molt(fleet: Fleet, decision: Decision, request: MoltRequest) -> ActResult:
 
 def _start(fleet: Fleet, decision: Decision, request: MoltRequest) -> ActResult:
     (result,) = start(fleet, [decision.clone], StartRequest(admission=request.admission))
+    if result.outcome == "started":
+        # After a reboot of the host all are down: the next one is started when this one's memory has settled.
+        settling.settle(fleet, decision.clone)
     return replace(result, detail=result.detail or decision.why)
 
 

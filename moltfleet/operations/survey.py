@@ -14,7 +14,7 @@ from moltfleet.model.domain import Domain, DomainState
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.events import Event, EventKind
 from moltfleet.model.names import match_names
-from moltfleet.model.records import CloneRecord, Phase
+from moltfleet.model.records import CloneRecord, Phase, Verb
 from moltfleet.model.samples import LOOK_BACK_S, POOL, Sample, course, ending_with, rise
 from moltfleet.model.size import Size
 from moltfleet.model.survey import Ask, CloneSurvey, PoolSurvey, SurveyResult
@@ -195,7 +195,7 @@ def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurv
     vitals, answer = this.vitals.get(name), this.answers.get(name, _NOT_ASKED)
     look = Look(
         state=domain.state,
-        should_run=clone.phase is Phase.READY and not clone.stopped,
+        should_run=_should_run(clone),
         now=this.now,
         memory=domain.memory,
         vitals=vitals,
@@ -228,6 +228,11 @@ def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurv
         killed=_killed(samples),
         answered=answer.health is not None,
     )
+
+
+def _should_run(clone: CloneRecord) -> bool:
+    is_going = clone.pending is not None and clone.pending.verb is Verb.DELETE
+    return clone.phase is Phase.READY and not clone.stopped and not is_going
 
 
 def _killed(samples: Sequence[Sample]) -> int:

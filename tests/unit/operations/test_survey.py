@@ -14,7 +14,7 @@ from fakes.leaking import PROGRAM, answers, surveyed_for, tells
 from moltfleet.model import health as guest
 from moltfleet.model.errors import NotFound, ToolFailed
 from moltfleet.model.events import EventKind
-from moltfleet.model.records import Hold, Layer
+from moltfleet.model.records import Hold, Layer, Pending, Verb
 from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.samples import POOL
 from moltfleet.model.size import Size
@@ -185,6 +185,13 @@ class TestWhatIsNoMatterOfMemory:
         clone.hypervisor.machines["crab-1"].running = None
         clone.hypervisor.machines["crab-1"].why_off = Reason.CRASHED
         assert (look(clone).verdict, look(clone).reason) == (Verdict.DOWN, "off, and should run: it crashed")
+
+    def test_one_whose_deletion_was_interrupted_is_not_to_be_started(self, clone: World) -> None:
+        record = clone.record("crab-1")
+        pending = Pending(Verb.DELETE, "", record.top, "2026-11-20T10:00:00Z")
+        clone.hypervisor.write_record("crab-1", replace(record, pending=pending))
+        clone.hypervisor.machines["crab-1"].running = None
+        assert look(clone).verdict is Verdict.OK
 
     def test_one_that_the_full_pool_paused_says_so(self, clone: World) -> None:
         running = clone.hypervisor.machines["crab-1"].running
