@@ -44,7 +44,7 @@ class SshClient:
     def options(self, name: str) -> tuple[str, ...]:
         """Return the settings of ssh_config(5), also for ``moltfleet ssh-config``."""
         return (
-            f"IdentityFile={_quoted(self.key)}",
+            f"IdentityFile={quoted(self.key)}",
             "IdentitiesOnly=yes",
             "IdentityAgent=none",
             "PreferredAuthentications=publickey",
@@ -52,7 +52,7 @@ class SshClient:
             "KbdInteractiveAuthentication=no",
             f"HostKeyAlias={host_alias(name)}",
             "StrictHostKeyChecking=yes",
-            f"UserKnownHostsFile={_quoted(self.known_hosts)}",
+            f"UserKnownHostsFile={quoted(self.known_hosts)}",
             "GlobalKnownHostsFile=none",
             "UpdateHostKeys=no",
             "CheckHostIP=no",
@@ -110,6 +110,7 @@ def known_hosts_text(endpoints: Iterable[Endpoint]) -> str:
     return "".join(sorted(lines))
 
 
-def _quoted(path: Path) -> str:
-    """Quote a path for ssh_config(5), where a space ends it and "%" begins an expansion."""
-    return '"' + str(path).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"') + '"'
+def quoted(path: Path, *, percent: bool = True) -> str:
+    """Quote a path for ssh_config(5), where a space ends it and, where ``percent``, "%" begins an expansion."""
+    text = str(path).replace("%", "%%") if percent else str(path)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

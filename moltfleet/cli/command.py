@@ -10,7 +10,7 @@ import click
 
 from moltfleet.cli.completing import complete_clones
 from moltfleet.cli.invocation import Invocation
-from moltfleet.model.errors import InvalidInput
+from moltfleet.model.errors import InvalidInput, MoltfleetError
 from moltfleet.model.size import Size
 
 
@@ -56,6 +56,8 @@ def shared_options(*, environment: bool, show_yes: bool, show_dry_run: bool) -> 
 class FleetCommand(click.Command):
     """A command of ours. ``changes`` has a dry run; ``destroys`` also asks, or needs ``--yes``."""
 
+    changes_clones = True
+
     def __init__(self, *args: Any, example: str, changes: bool = False, destroys: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
         self.example = example
@@ -63,6 +65,20 @@ class FleetCommand(click.Command):
         self.destroys = destroys
         self.shared = shared_options(environment=False, show_yes=self.destroys, show_dry_run=self.changes)
         self.params.extend(self.shared)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; afterwards, also when it failed for some clones, ssh is told which there are now."""
+        try:
+            result = super().invoke(ctx)
+        except (MoltfleetError, click.exceptions.Exit):
+            self._tell_ssh(ctx)
+            raise
+        self._tell_ssh(ctx)
+        return result
+
+    def _tell_ssh(self, ctx: click.Context) -> None:
+        if self.changes and self.changes_clones:
+            ctx.ensure_object(Invocation).keep_ssh_config()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options, then the shared ones."""
@@ -103,6 +119,8 @@ class CommandGroup(click.Group):
 
 class GuestCommand(FleetCommand):
     """A command whose words after ``--`` belong to the guest; they arrive as parameter ``command``."""
+
+    changes_clones = False
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Cut the words after the first ``--`` off before click looks at them."""

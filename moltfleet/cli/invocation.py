@@ -14,7 +14,7 @@ import click
 
 from moltfleet.cli.documents import dry_run_document
 from moltfleet.cli.errors import Declined
-from moltfleet.model.errors import InvalidInput
+from moltfleet.model.errors import InvalidInput, MoltfleetError
 
 if TYPE_CHECKING:
     from moltfleet.config import Config
@@ -32,6 +32,8 @@ HostBuilder = Callable[["Config", "Progress"], "Host"]
 SchedulingBuilder = Callable[["Config", "Progress", tuple[str, ...]], "Scheduling"]
 # Given the arguments of the OpenSSH client and the clones whose host keys it is to know; returns its exit status.
 SshOpener = Callable[["Config", Sequence[str], Iterable["Endpoint"]], int]
+# Given the settings and the fleet; brings up to date what plain ssh reads, if that was ever asked for.
+SshConfigKeeper = Callable[["Config", "Fleet"], None]
 
 
 def _wire(config: Config, uri: str, progress: Progress) -> Fleet:
@@ -52,6 +54,12 @@ def _wire_scheduling(config: Config, progress: Progress, options: tuple[str, ...
     return build_scheduling(config, progress, options)
 
 
+def _keep_ssh_config(config: Config, fleet: Fleet) -> None:
+    from moltfleet.cli.wiring_access import keep_ssh_config
+
+    keep_ssh_config(config, fleet)
+
+
 def _open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint]) -> int:
     from moltfleet.cli.wiring import open_ssh
 
@@ -68,6 +76,7 @@ class Invocation:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     interactive: bool | None = None
     open_ssh: SshOpener = _open_ssh
+    ssh_config_keeper: SshConfigKeeper = _keep_ssh_config
     uri: str | None = None
     config_file: Path | None = None
     json: bool = False
@@ -140,6 +149,18 @@ class Invocation:
         if self.interactive is not None:
             return self.interactive
         return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def keep_ssh_config(self) -> None:
+        """After a command that asked the fleet for something: plain ssh knows the clones that there are now.
+
+        The command's own end is what counts: a failure here is told, and no more.
+        """
+        if self._fleet is None or self.dry_run:
+            return
+        try:
+            self.ssh_config_keeper(self.config, self._fleet)
+        except MoltfleetError as error:
+            self.progress.warn(f"What plain ssh knows of clones is as before: {error.brief}", hint=error.hint)
 
     def show(self, document: Mapping[str, Any], text: str) -> None:
         """Write the result: the document with ``--json``, else the text unless it is empty."""

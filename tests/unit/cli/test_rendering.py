@@ -18,6 +18,7 @@ from fakes.metrics import a_fleet_in_numbers
 from fakes.report import OUTLOOK, a_report
 from fakes.rescued import RESCUED, SAVED
 from moltfleet.adapters.notifier import event_document
+from moltfleet.adapters.sshconfig import SshConfig
 from moltfleet.cli import documents, tables
 from moltfleet.cli.density_text import density_document
 from moltfleet.cli.errors import error_document
@@ -28,6 +29,7 @@ from moltfleet.cli.report.document import report_document
 from moltfleet.cli.rescue_document import list_document, prune_document, rescues_document, show_document
 from moltfleet.cli.rescue_text import rescues_table, saved_table, saved_text
 from moltfleet.cli.schedule_text import removed_document, schedule_document
+from moltfleet.cli.ssh_config import ssh_config_document
 from moltfleet.cli.streams import Collected
 from moltfleet.cli.survey_document import holds_document, leaking_document, survey_document
 from moltfleet.cli.tools_document import tools_status_document, tools_verify_document
@@ -320,6 +322,8 @@ SURVEY = SurveyResult(
     notes=("Samples cannot be used",),
 )
 DECISIONS = (Decision("base-1", DecidedAct.MOLT, Verdict.LEAKING, "used up in 50 min", 3000.0, answered=True),)
+LOGINS = (Endpoint("base-1", "192.0.2.7", 22, "agent", ()), Endpoint("base-2", "", 22, "agent", ()))
+SSH_CONFIG = SshConfig.of("qemu:///system", Path("/nowhere/key"), home=Path("/nowhere"))
 EMITTED: tuple[documents.Document, ...] = (
     plan_document(PLAN),
     report_document(a_report(outlook=OUTLOOK)),
@@ -346,6 +350,7 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.golden_built_document(GOLDENS[0]),
     documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1]))),
     documents.copy_document("a", "base-1:b"),
+    ssh_config_document(SSH_CONFIG, LOGINS),
     # What a guest says has a schema of its own.
     documents.health_document((HealthResult("base-1", "unknown", None, 1.0, BUSY), HealthResult("base-2", "ok", None))),
     json.loads(json.dumps(a_leaking_health().document())),
