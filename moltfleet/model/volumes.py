@@ -118,6 +118,17 @@ def marked_volume(name: str) -> str | None:
     return None if match is None else match[1]
 
 
+_OWN = re.compile(
+    r"[a-z0-9][a-z0-9-]*(?:\.build|\.probe-\d+|\.density)?"
+    r"\.(?:(?:clean|g?\d+|build\.\d+)\.qcow2|clean\.\d+\.ram|seed\.iso|g\d+\.json)"
+)
+
+
+def is_named_as_ours(name: str) -> bool:
+    """Whether a function above gives such names. It explains nothing: only a record says what a volume is for."""
+    return _OWN.fullmatch(name) is not None
+
+
 def next_overlay_number(clone: str, volumes: Iterable[str], *, at_least: int) -> int:
     """Return a number that no overlay of the clone has used, as far as the pool shows."""
     pattern = re.compile(re.escape(clone) + r"\.(\d+)\.qcow2")

@@ -54,9 +54,15 @@ def clear_leftovers(fleet: Fleet, *, spared: str) -> None:
     images = {name for name in names if is_image_volume(name)}
     orphans = {marked for name in names if (marked := marked_volume(name)) and marked not in names}
     for name in sorted((images | orphans) - {spared.removeprefix(_VOLUME_PREFIX)}):
-        with suppress(Busy, InUse), fleet.locks.hold(name, verb="clear"):
-            if read_marker(fleet, name) is None:
-                _clear(fleet, name)
+        with suppress(Busy, InUse):
+            clear_unfinished(fleet, name)
+
+
+def clear_unfinished(fleet: Fleet, name: str) -> None:
+    """Delete an image that was not uploaded to its end, if it is one. Raises: Busy, InUse."""
+    with fleet.locks.hold(name, verb="clear"):
+        if read_marker(fleet, name) is None:
+            _clear(fleet, name)
 
 
 def _clear(fleet: Fleet, name: str) -> None:

@@ -98,7 +98,7 @@ def delete_layers(fleet: Fleet, name: str, volumes: tuple[str, ...]) -> tuple[st
     One that somebody else stands on, or that cannot be deleted now, stays and is said; returns those.
     """
     left = []
-    for volume in _top_down(fleet, volumes):
+    for volume in top_down(fleet, volumes):
         try:
             fleet.storage.delete(volume, owner=name)
         except MoltfleetError as error:
@@ -107,7 +107,8 @@ def delete_layers(fleet: Fleet, name: str, volumes: tuple[str, ...]) -> tuple[st
     return tuple(left)
 
 
-def _top_down(fleet: Fleet, volumes: tuple[str, ...]) -> list[str]:
+def top_down(fleet: Fleet, volumes: tuple[str, ...]) -> list[str]:
+    """Order volumes so that each comes before the one that it stands on."""
     backings = {volume.path: volume.backing for volume in fleet.storage.volumes()}
 
     def depth(volume: str) -> int:

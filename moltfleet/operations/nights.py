@@ -13,13 +13,13 @@ from moltfleet.operations.notify import tell
 # Of no clone: names have no dot.
 LOCK = "run.night"
 # As the alert on metrics has it (docs/monitoring/moltfleet.rules.yaml).
-_MISSED_AFTER_HOURS = 26.0
+MISSED_AFTER_HOURS = 26.0
 
 
 def tell_if_missed(fleet: Fleet) -> None:
     """Call out, once, when no night has begun for longer than a day; a fleet that never had one misses none."""
     night = latest_night(fleet)
-    if night is None or hours_since(fleet.clock, night.started_at) < _MISSED_AFTER_HOURS:
+    if night is None or hours_since(fleet.clock, night.started_at) < MISSED_AFTER_HOURS:
         return
     if fleet.nights.mark_missed(night):
         text = f"No night has begun since {night.started_at}"

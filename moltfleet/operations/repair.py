@@ -201,11 +201,11 @@ def _wake(fleet: Fleet, name: str, clone: CloneRecord) -> bool:
 def sweep(fleet: Fleet) -> None:
     """Clear away interrupted creations, deletions and golden builds that nobody works on any more."""
     for domain in fleet.hypervisor.domains():
-        if _is_abandoned(domain.record):
+        if is_abandoned(domain.record):
             _sweep_one(fleet, domain)
 
 
-def _is_abandoned(record: Record | None) -> bool:
+def is_abandoned(record: Record | None) -> bool:
     """Whether the record is of something that exists only while its command runs; its lock tells whether it does."""
     if isinstance(record, CloneRecord):
         return record.phase is Phase.CREATING or (record.pending is not None and record.pending.verb is Verb.DELETE)
@@ -214,11 +214,7 @@ def _is_abandoned(record: Record | None) -> bool:
 
 def _sweep_one(fleet: Fleet, seen: Domain) -> None:
     try:
-        with fleet.locks.hold(_lock_of(seen), verb="repair"):
-            # Read again: its command may have finished between the listing and the lock.
-            domain = fleet.hypervisor.find(seen.name)
-            if domain is not None and _is_abandoned(domain.record):
-                _remove_abandoned(fleet, domain)
+        clear_abandoned(fleet, seen)
     except Busy:
         # Its owner is still at work.
         return
@@ -227,8 +223,17 @@ def _sweep_one(fleet: Fleet, seen: Domain) -> None:
         fleet.progress.warn(f"{seen.name!r} could not be cleared away: {error.brief}", hint=error.hint)
 
 
-def _lock_of(domain: Domain) -> str:
-    """What its command holds: scratch domains go with their golden's lock."""
+def clear_abandoned(fleet: Fleet, seen: Domain) -> None:
+    """Clear one interrupted creation, deletion or build away, if it is one still. Raises: Busy, InUse."""
+    with fleet.locks.hold(lock_of(seen), verb="repair"):
+        # Read again: its command may have finished between the listing and the lock.
+        domain = fleet.hypervisor.find(seen.name)
+        if domain is not None and is_abandoned(domain.record):
+            _remove_abandoned(fleet, domain)
+
+
+def lock_of(domain: Domain) -> str:
+    """What the command on a domain holds: scratch domains go with their golden's lock."""
     record = domain.record
     if isinstance(record, BuildRecord) or (isinstance(record, CloneRecord) and record.probe):
         return record.golden

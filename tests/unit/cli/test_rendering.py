@@ -21,6 +21,7 @@ from moltfleet.adapters.notifier import event_document
 from moltfleet.adapters.sshconfig import SshConfig
 from moltfleet.cli import documents, tables
 from moltfleet.cli.density_text import density_document
+from moltfleet.cli.doctor_document import doctor_document
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.metrics import metrics_document
 from moltfleet.cli.nightly_document import last_night_document, night_document
@@ -37,6 +38,7 @@ from moltfleet.cli.tools_text import tools_status_text, tools_verify_text
 from moltfleet.model.admission import Admission
 from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.density import AgentLoad, Density
+from moltfleet.model.doctor import Area, Diagnosis, Finding, Mended
 from moltfleet.model.domain import CommandResult, DomainState, Endpoint
 from moltfleet.model.errors import Busy
 from moltfleet.model.events import Event, EventKind
@@ -131,6 +133,9 @@ MANIFEST: dict[str, object] = {
 CHECKS = (
     Check("swap", CheckState.WARNING, "8 GiB that clones can be pushed into", "It is slow.", "Limit it."),
     Check("sshd", CheckState.OK, "protected", "It is the way in."),
+)
+DIAGNOSIS = Diagnosis(
+    (Finding("orphan", Area.FLEET, "a.seed.iso", "no record explains it", "It takes room.", "Delete it."),), ("hm",)
 )
 CONTAINED = HostPlan((FileAct("/etc/a", "create", b"a\n"),), notes=("earlyoom is not installed",))
 TOOLS = (
@@ -360,6 +365,9 @@ EMITTED: tuple[documents.Document, ...] = (
     density_document(DENSITY),
     documents.room_document(ROOM, ACTS),
     documents.golden_deleted_document("base"),
+    doctor_document(
+        DIAGNOSIS, (Mended(DIAGNOSIS.findings[0], "failed", BUSY), Mended(DIAGNOSIS.findings[0], "gone")), DIAGNOSIS
+    ),
     documents.host_check_document(CHECKS),
     documents.host_contain_document(CONTAINED, removed=False, left=CHECKS[:1]),
     night_document(A_NIGHT, "/state/nights/20261120t033000z.md"),
