@@ -67,7 +67,7 @@ class SshConfig:
 
     def names(self, endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
         """Which of these clones it makes known, by name."""
-        return tuple(sorted(endpoint.name for endpoint in endpoints if _is_safe(endpoint)))
+        return tuple(sorted(endpoint.name for endpoint in endpoints if is_safe(endpoint)))
 
     def is_kept(self) -> bool:
         """Whether there is a file to be kept current."""
@@ -156,12 +156,11 @@ def config_text(client: SshClient, endpoints: Iterable[Endpoint], *, uri: str) -
 
     A block sets everything, as whatever it left out could come from the user's own ``Host *``.
     """
-    jump = jump_option(uri)
-    shared = ("KnownHostsCommand=none", *((jump,) if jump else ()))
+    shared = options_beside(uri)
     blocks = [
         _block(client, endpoint, shared)
         for endpoint in sorted(endpoints, key=lambda one: one.name)
-        if _is_safe(endpoint)
+        if is_safe(endpoint)
     ]
     return f"# Written by moltfleet, which writes it anew whenever clones change.\n{''.join(blocks)}"
 
@@ -172,7 +171,14 @@ def _block(client: SshClient, where: Endpoint, shared: Iterable[str]) -> str:
     return f"\nHost {where.name}\n" + "".join(f"  {line}\n" for line in lines)
 
 
-def _is_safe(where: Endpoint) -> bool:
+def options_beside(uri: str) -> tuple[str, ...]:
+    """Return the settings that only a call which reads the user's configuration needs. Raises: InvalidInput."""
+    jump = jump_option(uri)
+    return ("KnownHostsCommand=none", *((jump,) if jump else ()))
+
+
+def is_safe(where: Endpoint) -> bool:
+    """Whether it has an address, and nothing in it means more to ssh than it says."""
     try:
         ipaddress.ip_address(where.host)
     except ValueError:

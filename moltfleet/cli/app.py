@@ -41,7 +41,13 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "schedule": "schedule",
         "metrics": "metrics",
     },
-    "Everyday use": {"ssh-config": "ssh_config", "doctor": "doctor", "host": "host", "completion": "completion"},
+    "Everyday use": {
+        "ssh-config": "ssh_config",
+        "inventory": "inventory",
+        "doctor": "doctor",
+        "host": "host",
+        "completion": "completion",
+    },
 }
 _MODULES = {name: module for commands in SECTIONS.values() for name, module in commands.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from moltfleet.cli.errors import error_document
@@ -90,6 +91,11 @@ def exec_document(outputs: Iterable[GuestOutput]) -> Document:
 def copy_document(source: str, destination: str) -> Document:
     """``moltfleet.copy/1``."""
     return {"schema": "moltfleet.copy/1", "source": source, "destination": destination}
+
+
+def inventory_script_document(file: Path) -> Document:
+    """``moltfleet.inventory-script/1``; the inventory itself has Ansible's form."""
+    return {"schema": "moltfleet.inventory-script/1", "file": str(file)}
 
 
 def host_check_document(checks: Iterable[Check]) -> Document:

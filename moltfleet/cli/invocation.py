@@ -138,10 +138,14 @@ class Invocation:
         from moltfleet.cli.logs import configure_logging
 
         configure_logging(self.verbosity)
+        return self.build_scheduling(self.config, self.progress, self.own_options)
+
+    @property
+    def own_options(self) -> tuple[str, ...]:
+        """The options by which another run finds the libvirt and the settings that were named for this one."""
         file = self.config_file or self.environment.get("MOLTFLEET_CONFIG")
         uri = self.uri or self.environment.get("LIBVIRT_DEFAULT_URI")
-        options = (*(("--connect", uri) if uri else ()), *(("--config", str(Path(file).absolute())) if file else ()))
-        return self.build_scheduling(self.config, self.progress, options)
+        return (*(("--connect", uri) if uri else ()), *(("--config", str(Path(file).absolute())) if file else ()))
 
     @property
     def is_interactive(self) -> bool:

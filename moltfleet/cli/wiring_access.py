@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from moltfleet.adapters import ansible
 from moltfleet.adapters.keys import LocalKeys
 from moltfleet.adapters.sshconfig import SshConfig as SshConfig
+from moltfleet.cli.wiring_schedule import own_program
 from moltfleet.config import Config
+from moltfleet.model.names import not_found
 from moltfleet.operations.fleet import Fleet
-from moltfleet.operations.logins import logins
+from moltfleet.operations.logins import inventory, logins
 
 
 def build_ssh_config(config: Config) -> SshConfig:
@@ -19,3 +26,24 @@ def keep_ssh_config(config: Config, fleet: Fleet) -> None:
     ssh_config = build_ssh_config(config)
     if ssh_config.is_kept():
         ssh_config.write(lambda: logins(fleet))
+
+
+def tell_inventory(config: Config, fleet: Fleet, name: str | None) -> dict[str, Any]:
+    """Ansible's inventory, or the variables of one clone. Raises: NotFound, also for one without an address."""
+    client = build_ssh_config(config).client
+    # The key is made on first use, and known_hosts holds what Ansible's ssh is to check against.
+    fleet.keys.fleet_public_key()
+    hosts = inventory(fleet)
+    ansible.pin(client, hosts)
+    document = ansible.inventory_document(client, hosts, uri=config.uri)
+    if name is None:
+        return document
+    variables: dict[str, dict[str, Any]] = document["_meta"]["hostvars"]
+    if name not in variables:
+        raise not_found("clone with an address", name, variables)
+    return variables[name]
+
+
+def write_inventory_script(path: Path, options: Sequence[str]) -> None:
+    """Write the program for ``ansible -i``; ``options`` go before the command's name. Raises: MoltfleetError."""
+    ansible.write_script(path, (*own_program(), *options))

@@ -15,10 +15,15 @@ from moltfleet.model.ports import Progress
 from moltfleet.operations.scheduling import Scheduling
 
 
+def own_program() -> tuple[str, ...]:
+    """How another process starts this program."""
+    script = Path(sys.executable).with_name("moltfleet")
+    return (str(script),) if script.is_file() else (sys.executable, "-m", "moltfleet")
+
+
 def build_scheduling(config: Config, progress: Progress, options: tuple[str, ...]) -> Scheduling:
     """Join the ports of one run; ``options`` go before the command's name in whatever is scheduled."""
-    script = Path(sys.executable).with_name("moltfleet")
-    start = (str(script),) if script.is_file() else (sys.executable, "-m", "moltfleet")
+    start = own_program()
     return Scheduling(
         config=config,
         machine=LocalMachine(),

@@ -356,6 +356,7 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1]))),
     documents.copy_document("a", "base-1:b"),
     ssh_config_document(SSH_CONFIG, LOGINS),
+    documents.inventory_script_document(Path("hosts")),
     # What a guest says has a schema of its own.
     documents.health_document((HealthResult("base-1", "unknown", None, 1.0, BUSY), HealthResult("base-2", "ok", None))),
     json.loads(json.dumps(a_leaking_health().document())),
