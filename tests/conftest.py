@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Assertions of modules that only hold tests for others to inherit read as those of tests.
 pytest.register_assert_rewrite("contract", "fakes.soundness")
@@ -16,13 +20,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write golden files anew instead of comparing them")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a lab in one process (``--dist loadgroup``); full guests take longest, and begin."""
-    for item in items:
-        shares_golden = "full_lab" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("full_lab" if shares_golden else item.path.stem))
+    """Let full guests begin, as they take longest."""
     items.sort(key=lambda item: item.get_closest_marker("full_guest") is None)
+
+
+class SharedLabs(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keep a file in one process (``--dist loadfile``), and all files that use the golden of full guests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "full guests" if shares_golden(Path(self.config.rootpath, file)) else file
+
+
+@cache
+def shares_golden(file: Path) -> bool:
+    """Whether tests of a file ask for the lab of full guests, or for something in it."""
+    return re.search(r"\b(full_lab|owner|river)\b", file.read_text()) is not None
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedLabs | None:
+    """Hand out tests of labs by what they share."""
+    return SharedLabs(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture
