@@ -15,7 +15,7 @@ from moltfleet.adapters.localfile import write_atomically
 from moltfleet.adapters.run import run
 from moltfleet.model.domain import CommandResult
 from moltfleet.model.errors import Busy, HostUnavailable, ToolFailed, WrongState
-from moltfleet.model.machine import Process
+from moltfleet.model.machine import Entry, Process
 from moltfleet.model.size import Size
 
 _LOCK = "/run/moltfleet-host.lock"
@@ -61,6 +61,14 @@ class LocalMachine:
     def mode(self, path: str) -> int:
         """See the port."""
         return stat.S_IMODE(self._at(path).stat().st_mode)
+
+    def entry(self, path: str) -> Entry | None:
+        """See the port."""
+        try:
+            found = self._at(path).stat()
+        except OSError:
+            return None
+        return Entry(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
 
     def write(self, path: str, content: bytes, *, mode: int) -> None:
         """See the port. What an interrupted write left beside it is removed."""

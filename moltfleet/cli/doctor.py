@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from moltfleet.cli.command import FleetCommand
@@ -10,7 +12,10 @@ from moltfleet.cli.doctor_text import diagnosis_text, mended_text
 from moltfleet.cli.finish import finish
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.model.doctor import Diagnosis
-from moltfleet.model.errors import ExitCode
+from moltfleet.model.errors import ExitCode, InvalidInput
+
+if TYPE_CHECKING:
+    from moltfleet.operations.host import Host
 
 
 @click.command(
@@ -25,26 +30,36 @@ from moltfleet.model.errors import ExitCode
 def doctor_command(invocation: Invocation, /, *, fix: bool) -> None:
     """Find what is wrong, say why that matters and what mends it, and mend it when told.
 
-    Volumes that nothing explains, layers that are gone or were written to, interrupted commands, other people's
-    changes, identities that two guests share, the last night; with the bytes to win. Nothing is changed without --fix.
+    On the host: KVM, groups, directories that QEMU cannot enter, bridges, known faults. In the fleet: volumes that
+    nothing explains, layers that are gone or were written to, interrupted commands, other people's changes, identities
+    that two guests share, the last night; with the bytes to win. Nothing is changed without --fix.
     Exit code 0 when nothing is wrong (any more), 4 when something is. docs/doctor.md explains each finding.
     """
     from moltfleet.operations import doctor
 
-    with invocation.progress.step("Looking at the fleet"):
-        diagnosis = doctor.diagnose(invocation.fleet)
+    fleet, host = invocation.fleet, _find_host(invocation)
+    with invocation.progress.step("Looking at the host and the fleet"):
+        diagnosis = doctor.diagnose(fleet, host)
     if not fix or not diagnosis.mendable:
         return _end(invocation, diagnosis)
     if invocation.dry_run:
         return invocation.show_plan(doctor.plan_mend(diagnosis))
     invocation.confirm("Mend?", lambda: doctor.plan_mend(diagnosis))
-    mended = doctor.mend(invocation.fleet, diagnosis)
-    left = doctor.diagnose(invocation.fleet)
+    mended = doctor.mend(fleet, diagnosis)
+    left = doctor.diagnose(fleet, host)
     invocation.show(doctor_document(diagnosis, mended, left), mended_text(mended, left))
     errors = [one.error for one in mended if one.error]
     if errors:
         return finish(invocation, errors, targets=len(mended))
     return _leave(left)
+
+
+def _find_host(invocation: Invocation) -> Host | None:
+    """This machine; None when libvirt is on another one."""
+    try:
+        return invocation.host
+    except InvalidInput:
+        return None
 
 
 def _end(invocation: Invocation, diagnosis: Diagnosis) -> None:

@@ -21,6 +21,15 @@ class Process:
     oom_score_adj: int
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Whom a file or directory belongs to, and its permission bits."""
+
+    owner: int
+    group: int
+    mode: int
+
+
 class Machine(Protocol):
     """This machine. Paths are absolute. Every method may raise a MoltfleetError, none a foreign one."""
 
@@ -38,6 +47,9 @@ class Machine(Protocol):
 
     def mode(self, path: str) -> int:
         """A file's permission bits."""
+
+    def entry(self, path: str) -> Entry | None:
+        """Whom a file or directory belongs to, links followed; None when there is none, or none that is seen."""
 
     def write(self, path: str, content: bytes, *, mode: int) -> None:
         """Replace a file in one step, its directories made. Raises: WrongState for a symbolic link."""

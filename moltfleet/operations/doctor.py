@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from moltfleet.model.doctor import Diagnosis, Finding, Mended, Remedy
-from moltfleet.model.errors import MoltfleetError, NotFound
+from moltfleet.model.errors import HostUnavailable, MoltfleetError, NotFound
 from moltfleet.operations import (
     base_images,
     doctor_clones,
+    doctor_host,
     doctor_identity,
     doctor_night,
     doctor_pool,
@@ -25,6 +27,7 @@ from moltfleet.operations import (
 from moltfleet.operations.clones import get_clone
 from moltfleet.operations.doctor_scene import Scene, look
 from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.host import Host
 
 Examination = Callable[[Scene], Iterator[Finding]]
 _EXAMINATIONS: tuple[Examination, ...] = (
@@ -35,13 +38,18 @@ _EXAMINATIONS: tuple[Examination, ...] = (
 )
 
 
-def diagnose(fleet: Fleet) -> Diagnosis:
-    """Ask every question. What cannot be looked at is noted, and the others are asked all the same."""
-    scene = look(fleet)
-    if not scene.has_pool and any(domain.record for domain in scene.domains):
-        scene.notes.append(f"Pool {fleet.config.pool!r} does not run, so that nothing is known of volumes")
+def diagnose(fleet: Fleet, host: Host | None = None) -> Diagnosis:
+    """Ask every question; ``host`` is None for another machine's libvirt.
+
+    What cannot be looked at is noted, and the others are asked all the same.
+    """
+    try:
+        scene = look(fleet)
+    except HostUnavailable as error:
+        return Diagnosis(tuple(doctor_host.examine_unreachable(error, host)))
     found: list[Finding] = []
-    for examine in _EXAMINATIONS:
+    about_host: Examination = partial(doctor_host.examine, host=host)
+    for examine in (about_host, *_EXAMINATIONS):
         try:
             found += examine(scene)
         except MoltfleetError as error:

@@ -7,6 +7,10 @@ import json
 import pytest
 
 from fakes import Disk, World, a_world
+from fakes.machine import FakeMachine
+from moltfleet.adapters.resources import BootstrapFiles
+from moltfleet.model.errors import HostUnavailable, InvalidInput
+from moltfleet.operations.host import Host
 
 ORPHAN = "old-1.seed.iso"
 
@@ -17,8 +21,19 @@ def world() -> World:
 
 
 @pytest.fixture
-def do(run, world: World):
-    return lambda *args, **options: run(*args, build_fleet=lambda *_: world.fleet, **options)
+def machine(tmp_path) -> FakeMachine:
+    made = FakeMachine(tmp_path / "machine")
+    made.put("/sys/class/net/moltfleet0/bridge/stp_state", "0\n")
+    return made
+
+
+@pytest.fixture
+def do(run, world: World, machine):
+    def invoke(*args, **options):
+        options.setdefault("build_host", lambda config, progress: Host(config, machine, BootstrapFiles(), progress))
+        return run(*args, build_fleet=lambda *_: world.fleet, **options)
+
+    return invoke
 
 
 def plant(world: World, name: str = ORPHAN) -> None:
@@ -139,3 +154,28 @@ def test_names_that_would_drive_a_terminal_do_not(do, world):
     outcome = do("doctor")
     assert outcome.exit_code == 0
     assert "\x1b" not in outcome.stdout and "?[2Jx.iso" in outcome.stdout
+
+
+def test_this_host_is_looked_at(do, machine):
+    machine.put("/sys/class/net/moltfleet0/bridge/stp_state", "1\n")
+    outcome = do("doctor")
+    assert outcome.exit_code == 4
+    assert outcome.stdout.startswith("host: moltfleet: moltfleet0 has stp_state set\n")
+
+
+def test_of_another_machine_only_its_libvirt_is_asked(do):
+    def elsewhere(*_):
+        raise InvalidInput("libvirt at qemu+ssh://far/system is on another machine")
+
+    assert do("doctor", build_host=elsewhere).exit_code == 0
+
+
+def test_a_libvirt_that_does_not_answer_is_a_finding(do, world, monkeypatch):
+    def refuse():
+        raise HostUnavailable("libvirt is not running at qemu:///system", hint="Start it.")
+
+    monkeypatch.setattr(world.storage, "find_free_space", refuse)
+    outcome = do("doctor")
+    assert outcome.exit_code == 4
+    assert "host: libvirt: libvirt is not running at qemu:///system\n" in outcome.stdout
+    assert "  fix  Start it.\n" in outcome.stdout

@@ -483,8 +483,8 @@ def test_without_a_pool_nothing_is_made_and_the_rest_is_looked_at(lived: World) 
     lived.storage.has_pool = False
     twin(instance_id=lambda world: world.record("crab-1").instance_id)(lived)
     diagnosis = doctor.diagnose(lived.fleet)
-    assert [finding.kind for finding in diagnosis.findings] == ["duplicate"]
-    assert diagnosis.notes == ("Pool 'moltfleet' does not run, so that nothing is known of volumes",)
+    assert [finding.kind for finding in diagnosis.findings] == ["pool", "duplicate"]
+    assert diagnosis.notes == ()
 
 
 def test_a_golden_that_was_built_twice_has_both_generations_looked_at(lived: World) -> None:
