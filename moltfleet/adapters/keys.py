@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
-import contextlib
 import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -21,20 +19,26 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_ssh_private_key,
-    load_ssh_public_key,
 )
 
 from moltfleet.adapters.localfile import read_small, write_atomically
+from moltfleet.adapters.publickeys import (
+    EXAMPLE,
+    LARGEST_FILE,
+    RememberedKeys,
+    check_public_key,
+    each_once,
+    key_lines,
+    looks_like_key,
+    make_directory,
+)
 from moltfleet.model.errors import InvalidInput, ToolFailed
 from moltfleet.model.names import printable
+from moltfleet.model.publickeys import KnownKey, fingerprint, known_key
 from moltfleet.model.recipe import HostKeyPair
 
 _LOG = logging.getLogger(__name__)
 _COMMENT = "moltfleet"
-_LARGEST_FILE = 64 * 1024
-# Keys in hardware; cryptography does not read them, OpenSSH in the guest does.
-_HARDWARE = ("sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
-_EXAMPLE = "Example: '~/.ssh/id_ed25519.pub', or the line 'ssh-ed25519 AAAA… me@home'."
 
 
 class LocalKeys:
@@ -44,6 +48,7 @@ class LocalKeys:
         self._entries = tuple(entries)
         self._directory = directory or platformdirs.user_data_path("moltfleet")
         self._home = home or Path.home()
+        self._remembered = RememberedKeys(self._directory / "authorized_keys")
 
     @property
     def fleet_key_path(self) -> Path:
@@ -64,10 +69,43 @@ class LocalKeys:
 
     def user_public_keys(self) -> tuple[str, ...]:
         """See the port. Raises: InvalidInput, which names the configured entry that is no public key."""
-        lines = [line for entry in self._entries for line in self._lines_of(entry)]
+        return each_once((*self._chosen(), *self._remembered.lines()))
+
+    def known(self) -> tuple[KnownKey, ...]:
+        """See the port. Raises: InvalidInput as :meth:`user_public_keys`."""
+        source = "config" if self._entries else "home"
+        keys = (
+            known_key(self.fleet_public_key(), "fleet"),
+            *(known_key(line, source) for line in self._chosen()),
+            *(known_key(line, "authorised") for line in self._remembered.lines()),
+        )
+        found: dict[str, KnownKey] = {}
+        for key in keys:
+            found.setdefault(key.fingerprint, key)
+        return tuple(found.values())
+
+    def check(self, lines: Iterable[str]) -> tuple[str, ...]:
+        """See the port."""
+        return each_once(check_public_key(line, source="A line of the key file") for line in lines)
+
+    def remember(self, lines: Iterable[str]) -> tuple[KnownKey, ...]:
+        """See the port."""
+        there = {key.fingerprint for key in self.known()}
+        return self._remembered.add([line for line in self.check(lines) if fingerprint(line) not in there])
+
+    def find_remembered(self, prints: Sequence[str]) -> tuple[KnownKey, ...]:
+        """See the port."""
+        return self._remembered.find(prints)
+
+    def forget(self, prints: Sequence[str]) -> tuple[KnownKey, ...]:
+        """See the port."""
+        return self._remembered.remove(prints)
+
+    def _chosen(self) -> list[str]:
+        """The keys of the configuration, or those that lie in ~/.ssh."""
         if not self._entries:
-            lines = list(_default_keys(self._home / ".ssh"))
-        return tuple({line.split()[1]: line for line in lines}.values())
+            return list(_default_keys(self._home / ".ssh"))
+        return [line for entry in self._entries for line in self._lines_of(entry)]
 
     def new_host_key(self) -> HostKeyPair:
         """See the port."""
@@ -82,75 +120,33 @@ class LocalKeys:
             _check_mode(path)
             key = _parse_private(path.read_bytes(), path)
             public = f"{_public_line(key)} {_COMMENT}\n".encode("ascii")
-            if read_small(path.with_suffix(".pub"), limit=_LARGEST_FILE) != public:
+            if read_small(path.with_suffix(".pub"), limit=LARGEST_FILE) != public:
                 write_atomically(path.with_suffix(".pub"), public)
         except OSError as error:
             raise ToolFailed(f"Fleet key {path} cannot be used: {error.strerror}") from error
         return key
 
     def _lines_of(self, entry: str) -> list[str]:
-        if _looks_like_key(entry):
+        if looks_like_key(entry):
             return [check_public_key(entry, source="authorized_keys in the configuration")]
         path = self._home / entry[2:] if entry.startswith("~/") else Path(entry)
         try:
-            content = read_small(path, limit=_LARGEST_FILE)
+            content = read_small(path, limit=LARGEST_FILE)
         except OSError as error:
             raise InvalidInput(f"Public key file {printable(entry)!r} cannot be read: {error.strerror}") from error
         if content is None:
-            raise InvalidInput(f"Public key file {printable(entry)!r} does not exist", hint=_EXAMPLE)
-        lines = list(_key_lines(content))
+            raise InvalidInput(f"Public key file {printable(entry)!r} does not exist", hint=EXAMPLE)
+        lines = list(key_lines(content))
         if not lines:
-            raise InvalidInput(f"Public key file {printable(entry)!r} is empty", hint=_EXAMPLE)
+            raise InvalidInput(f"Public key file {printable(entry)!r} is empty", hint=EXAMPLE)
         return [check_public_key(line, source=printable(entry)) for line in lines]
-
-
-def check_public_key(line: str, *, source: str) -> str:
-    """Return ``line``, trimmed, when it is one OpenSSH public key without options.
-
-    Raises: InvalidInput, which names ``source`` and never quotes what may be a private key.
-    """
-    trimmed = line.strip()
-    if "PRIVATE KEY" in trimmed:
-        raise InvalidInput(f"{source} is a private key", hint="The public one lies beside it and ends in .pub.")
-    try:
-        if not trimmed.isprintable() or not _is_key(trimmed):
-            raise ValueError
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise InvalidInput(f"{source} is not an OpenSSH public key", hint=_EXAMPLE) from error
-    return trimmed
-
-
-def _is_key(line: str) -> bool:
-    words = line.split()
-    if len(words) < 2:
-        return False
-    if words[0] in _HARDWARE:
-        blob = base64.b64decode(words[1], validate=True)
-        name = words[0].encode("ascii")
-        return blob.startswith(len(name).to_bytes(4, "big") + name)
-    load_ssh_public_key(f"{words[0]} {words[1]}".encode())
-    return True
-
-
-def _looks_like_key(entry: str) -> bool:
-    return entry.lstrip().startswith(("ssh-", "ecdsa-", "sk-", "-----BEGIN")) and " " in entry.strip()
-
-
-def _key_lines(content: bytes) -> Iterator[str]:
-    text = content.decode("utf-8", "replace")
-    if "PRIVATE KEY" in text:
-        yield text
-        return
-    for line in text.splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield line
 
 
 def _default_keys(directory: Path) -> Iterator[str]:
     """Yield what ssh-keygen left in ~/.ssh; a file there that is no key is not this program's business."""
     for path in sorted(directory.glob("id_*.pub")):
         try:
-            for line in _key_lines(path.read_bytes()[:_LARGEST_FILE]):
+            for line in key_lines(path.read_bytes()[:LARGEST_FILE]):
                 yield check_public_key(line, source=str(path))
         except (OSError, InvalidInput) as error:
             _LOG.info("Passed over %s: %s", path, error)
@@ -158,9 +154,7 @@ def _default_keys(directory: Path) -> Iterator[str]:
 
 def _make_key(path: Path) -> None:
     """Write a new key; when somebody else was faster, theirs stays. Raises: OSError."""
-    path.parent.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        path.parent.mkdir(mode=0o700)
+    make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     write_atomically(temporary, _private_text(Ed25519PrivateKey.generate()), mode=0o600)
     try:
@@ -182,7 +176,7 @@ def _check_mode(path: Path) -> None:
     if mode & 0o077:
         raise ToolFailed(
             f"Fleet key {path} is open to other users (mode {mode:04o})",
-            hint=f"chmod 600 {path}; when others may have read it, make a new one with `moltfleet key`.",
+            hint=f"chmod 600 {path}; when others may have read it, move it away, and the next command makes a new one.",
         )
 
 
@@ -199,7 +193,7 @@ def _parse_private(content: bytes, path: Path) -> Ed25519PrivateKey:
 def _not_ours(path: Path) -> ToolFailed:
     return ToolFailed(
         f"Fleet key {path} is not an Ed25519 key without a passphrase",
-        hint="Move it away, and the next command makes a new one; existing clones then need `moltfleet key`.",
+        hint="Move it away, and the next command makes a new one; `moltfleet ssh` lets it into existing clones.",
     )
 
 

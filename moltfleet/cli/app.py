@@ -44,6 +44,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Everyday use": {
         "ssh-config": "ssh_config",
         "inventory": "inventory",
+        "key": "key",
         "doctor": "doctor",
         "host": "host",
         "completion": "completion",

@@ -5,7 +5,7 @@ Every method may raise a :class:`~moltfleet.model.errors.MoltfleetError`; none r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from moltfleet.model.guestports import GuestSession as GuestSession
 from moltfleet.model.guestports import OnBytes as OnBytes
 from moltfleet.model.guestports import OnSkip as OnSkip
 from moltfleet.model.load import DomainUse, HostLoad, Reservation, Wanted
+from moltfleet.model.publickeys import KnownKey
 from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
 from moltfleet.model.recipe import HostKeyPair as HostKeyPair
 from moltfleet.model.records import Attachment, Record
@@ -291,7 +292,22 @@ class Keys(Protocol):
         """The public line of the fleet key, made on first use."""
 
     def user_public_keys(self) -> tuple[str, ...]:
-        """The user's own public keys that go into clones beside the fleet key."""
+        """The user's own public keys that go into clones beside the fleet key, remembered ones among them."""
+
+    def known(self) -> tuple[KnownKey, ...]:
+        """All keys that new clones get, the fleet key first."""
+
+    def check(self, lines: Iterable[str]) -> tuple[str, ...]:
+        """Return public key lines, each key once. Raises: InvalidInput when one is none."""
+
+    def remember(self, lines: Iterable[str]) -> tuple[KnownKey, ...]:
+        """Have every later clone get these keys, too; returns those that are new. Raises: InvalidInput, ToolFailed."""
+
+    def find_remembered(self, prints: Sequence[str]) -> tuple[KnownKey, ...]:
+        """Remembered keys by how their fingerprints begin. Raises: NotFound, InvalidInput for an unclear one."""
+
+    def forget(self, prints: Sequence[str]) -> tuple[KnownKey, ...]:
+        """Remember them no longer; returns them. Raises: as find_remembered, ToolFailed."""
 
     def new_host_key(self) -> HostKeyPair:
         """Generate an Ed25519 host key for a guest."""

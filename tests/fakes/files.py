@@ -6,12 +6,14 @@ import hashlib
 import itertools
 import json
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fakes.guests import FLEET_KEY
 from fakes.storage import qcow2_image
 from moltfleet.model.errors import NotFound
 from moltfleet.model.ports import HostKeyPair, SeedSpec, SourceImage
+from moltfleet.model.publickeys import KnownKey, fingerprint, known_key
 from moltfleet.model.recipe import CloudConfig, Profile
 from moltfleet.model.size import Size
 
@@ -23,12 +25,39 @@ class FakeKeys:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
+        self.lines: list[str] = []
 
     def fleet_public_key(self) -> str:
         return FLEET_KEY
 
     def user_public_keys(self) -> tuple[str, ...]:
-        return ("ssh-ed25519 AAAAme me",)
+        return ("ssh-ed25519 AAAAme me", *self.lines)
+
+    def known(self) -> tuple[KnownKey, ...]:
+        own = (
+            KnownKey("SHA256:fleet", "ssh-ed25519", "fleet", "fleet"),
+            KnownKey("SHA256:me", "ssh-ed25519", "me", "home"),
+        )
+        return (*own, *(known_key(line, "authorised") for line in self.lines))
+
+    def check(self, lines: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(lines))
+
+    def remember(self, lines: Iterable[str]) -> tuple[KnownKey, ...]:
+        new = [line for line in lines if line not in self.user_public_keys()]
+        self.lines.extend(new)
+        return tuple(known_key(line, "authorised") for line in new)
+
+    def find_remembered(self, prints: Sequence[str]) -> tuple[KnownKey, ...]:
+        found = tuple(key for key in self.known() if key.source == "authorised" and key.fingerprint in prints)
+        if len(found) < len(prints):
+            raise NotFound("No remembered key has that fingerprint")
+        return found
+
+    def forget(self, prints: Sequence[str]) -> tuple[KnownKey, ...]:
+        gone = self.find_remembered(prints)
+        self.lines = [line for line in self.lines if fingerprint(line) not in prints]
+        return gone
 
     def new_host_key(self) -> HostKeyPair:
         number = next(self._numbers)

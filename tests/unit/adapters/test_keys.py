@@ -8,7 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from moltfleet.adapters.keys import LocalKeys, check_public_key
+from moltfleet.adapters.keys import LocalKeys
+from moltfleet.adapters.publickeys import check_public_key
 from moltfleet.model.errors import InvalidInput, ToolFailed
 
 

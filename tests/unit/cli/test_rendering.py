@@ -23,6 +23,7 @@ from moltfleet.cli import documents, tables
 from moltfleet.cli.density_text import density_document
 from moltfleet.cli.doctor_document import doctor_document
 from moltfleet.cli.errors import error_document
+from moltfleet.cli.key import forgotten_document, keys_document
 from moltfleet.cli.metrics import metrics_document
 from moltfleet.cli.nightly_document import last_night_document, night_document
 from moltfleet.cli.plan_document import plan_document
@@ -52,6 +53,7 @@ from moltfleet.model.nightly import CloneNight, HostState, LastNight, Night, Sco
 from moltfleet.model.nightly import Outcome as NightOutcome
 from moltfleet.model.policy import Act as DecidedAct
 from moltfleet.model.policy import Decision
+from moltfleet.model.publickeys import KnownKey
 from moltfleet.model.records import Forced, Hold
 from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.schedule import Job, Kind
@@ -327,6 +329,7 @@ SURVEY = SurveyResult(
     notes=("Samples cannot be used",),
 )
 DECISIONS = (Decision("base-1", DecidedAct.MOLT, Verdict.LEAKING, "used up in 50 min", 3000.0, answered=True),)
+KEY = KnownKey("SHA256:AAAA", "ssh-ed25519", "me@home", "home")
 LOGINS = (Endpoint("base-1", "192.0.2.7", 22, "agent", ()), Endpoint("base-2", "", 22, "agent", ()))
 SSH_CONFIG = SshConfig.of("qemu:///system", Path("/nowhere/key"), home=Path("/nowhere"))
 EMITTED: tuple[documents.Document, ...] = (
@@ -357,6 +360,9 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.copy_document("a", "base-1:b"),
     ssh_config_document(SSH_CONFIG, LOGINS),
     documents.inventory_script_document(Path("hosts")),
+    documents.acts_document("moltfleet.key-authorise/1", ACTS),
+    keys_document((KEY,)),
+    forgotten_document((KEY,)),
     # What a guest says has a schema of its own.
     documents.health_document((HealthResult("base-1", "unknown", None, 1.0, BUSY), HealthResult("base-2", "ok", None))),
     json.loads(json.dumps(a_leaking_health().document())),
