@@ -26,27 +26,28 @@ if TYPE_CHECKING:
     "moltfleet doctor --json | jq '.findings[] | select(.mendable | not)'",
 )
 @click.option("--fix", is_flag=True, help="Mend what costs nobody any work; the rest is told with its way out.")
+@click.option("--guests/--no-guests", default=True, help="Log in to running clones, too.  [default: guests]")
 @pass_invocation
-def doctor_command(invocation: Invocation, /, *, fix: bool) -> None:
+def doctor_command(invocation: Invocation, /, *, fix: bool, guests: bool) -> None:
     """Find what is wrong, say why that matters and what mends it, and mend it when told.
 
     On the host: KVM, groups, directories that QEMU cannot enter, bridges, known faults. In the fleet: volumes that
     nothing explains, layers that are gone or were written to, interrupted commands, other people's changes, identities
-    that two guests share, the last night; with the bytes to win. Nothing is changed without --fix.
+    that two guests share, tools that drifted, the last night; with the bytes to win. Nothing is changed without --fix.
     Exit code 0 when nothing is wrong (any more), 4 when something is. docs/doctor.md explains each finding.
     """
     from moltfleet.operations import doctor
 
     fleet, host = invocation.fleet, _find_host(invocation)
-    with invocation.progress.step("Looking at the host and the fleet"):
-        diagnosis = doctor.diagnose(fleet, host)
+    with invocation.progress.step("Looking at host, fleet and guests"):
+        diagnosis = doctor.diagnose(fleet, host, asks_guests=guests)
     if not fix or not diagnosis.mendable:
         return _end(invocation, diagnosis)
     if invocation.dry_run:
         return invocation.show_plan(doctor.plan_mend(diagnosis))
     invocation.confirm("Mend?", lambda: doctor.plan_mend(diagnosis))
     mended = doctor.mend(fleet, diagnosis)
-    left = doctor.diagnose(fleet, host)
+    left = doctor.diagnose(fleet, host, asks_guests=guests)
     invocation.show(doctor_document(diagnosis, mended, left), mended_text(mended, left))
     errors = [one.error for one in mended if one.error]
     if errors:

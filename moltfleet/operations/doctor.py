@@ -15,6 +15,7 @@ from moltfleet.model.errors import HostUnavailable, MoltfleetError, NotFound
 from moltfleet.operations import (
     base_images,
     doctor_clones,
+    doctor_guests,
     doctor_host,
     doctor_identity,
     doctor_night,
@@ -38,8 +39,8 @@ _EXAMINATIONS: tuple[Examination, ...] = (
 )
 
 
-def diagnose(fleet: Fleet, host: Host | None = None) -> Diagnosis:
-    """Ask every question; ``host`` is None for another machine's libvirt.
+def diagnose(fleet: Fleet, host: Host | None = None, *, asks_guests: bool = False) -> Diagnosis:
+    """Ask every question; ``host`` is None for another machine's libvirt. Guests are logged in to only when told.
 
     What cannot be looked at is noted, and the others are asked all the same.
     """
@@ -49,7 +50,8 @@ def diagnose(fleet: Fleet, host: Host | None = None) -> Diagnosis:
         return Diagnosis(tuple(doctor_host.examine_unreachable(error, host)))
     found: list[Finding] = []
     about_host: Examination = partial(doctor_host.examine, host=host)
-    for examine in (about_host, *_EXAMINATIONS):
+    about_guests = (doctor_guests.examine,) if asks_guests else ()
+    for examine in (about_host, *_EXAMINATIONS, *about_guests):
         try:
             found += examine(scene)
         except MoltfleetError as error:

@@ -53,7 +53,8 @@ def refused(endpoint: Endpoint, key: Path) -> LoginRefused:
     return LoginRefused(
         f"Guest {endpoint.name!r} refused the fleet key for user {endpoint.user!r}",
         details=f"offered key: {key}",
-        hint="`moltfleet doctor` compares the key on this machine with the one that the guest was made with.",
+        hint="It was made by somebody with another key, or its authorized_keys was changed; "
+        f"`moltfleet molt {endpoint.name}` brings back what it was made with.",
     )
 
 

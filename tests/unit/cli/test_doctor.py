@@ -179,3 +179,11 @@ def test_a_libvirt_that_does_not_answer_is_a_finding(do, world, monkeypatch):
     assert outcome.exit_code == 4
     assert "host: libvirt: libvirt is not running at qemu:///system\n" in outcome.stdout
     assert "  fix  Start it.\n" in outcome.stdout
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 4), (("--no-guests",), 0)])
+def test_guests_are_asked_unless_told_otherwise(do, world, options, code):
+    world.guest("crab-1").write("tools", "0.0.9-abc")
+    outcome = do("doctor", *options)
+    assert outcome.exit_code == code
+    assert ("guests: crab-1: its tools are 0.0.9-abc" in outcome.stdout) is (code == 4)
