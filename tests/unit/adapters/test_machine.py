@@ -10,6 +10,7 @@ import pytest
 
 from moltfleet.adapters.machine import LocalMachine
 from moltfleet.model.errors import HostUnavailable, ToolFailed, WrongState
+from moltfleet.model.machine import Entry
 
 
 @pytest.fixture
@@ -142,3 +143,10 @@ def test_a_lock_that_another_process_holds_is_respected(machine: LocalMachine, t
 def test_libvirt_that_was_not_given_is_not_asked(machine: LocalMachine) -> None:
     with pytest.raises(HostUnavailable, match="not asked"):
         machine.free_page_reporting()
+
+
+def test_whom_a_directory_belongs_to_is_told_through_a_link(machine: LocalMachine, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o710)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert machine.entry("/link") == Entry(os.geteuid(), (tmp_path / "real").stat().st_gid, 0o710)
+    assert machine.entry("/nowhere") is None
