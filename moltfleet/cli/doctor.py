@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     example="moltfleet doctor\nmoltfleet doctor --fix --dry-run\n"
     "moltfleet doctor --json | jq '.findings[] | select(.mendable | not)'",
 )
-@click.option("--fix", is_flag=True, help="Mend what costs nobody any work; the rest is told with its way out.")
+@click.option("--fix", is_flag=True, help="Mend what no clone is worse off for; the rest is told with its way out.")
 @click.option("--guests/--no-guests", default=True, help="Log in to running clones, too.  [default: guests]")
 @pass_invocation
 def doctor_command(invocation: Invocation, /, *, fix: bool, guests: bool) -> None:

@@ -1,4 +1,4 @@
-"""Look for what is wrong with the fleet, and mend what can be mended without anybody's work being lost.
+"""Look for what is wrong with the fleet, and mend what no clone is worse off for.
 
 Looking changes nothing. Mending touches what was found and is so still, each thing through the function that the
 ordinary commands do it with.
