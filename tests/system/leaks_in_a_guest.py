@@ -1,7 +1,7 @@
 """The watchdog in a real guest: agents leak in every manner, each is ended in time, and nobody else notices.
 
-One guest of 4 GiB serves all tests. A slow leak begins high, so that it does not take minutes to matter. Run by
-its name (docs/testing.md): it is no part of the suites.
+One guest of 4 GiB serves all tests. A slow leak begins high, so that it does not take minutes to matter. How little a
+leak goes over its end is measured by `scripts/bench watchdog`. To be run by name, with nothing beside it.
 """
 
 from __future__ import annotations
@@ -49,14 +49,13 @@ def was_ended_in_time(found: Leak, *means: str) -> None:
     assert found.peak <= int(found.outcome["MOLTFLEET_MAX"])
 
 
-@pytest.mark.parametrize(("rate", "most"), [(10, 0.05), (200, 0.05), (AS_FAST_AS_CAN_BE, 0.1)])
-def test_a_leak_is_ended_as_soon_as_it_is_one(guest: LeakingGuest, rate: int, most: float) -> None:
+@pytest.mark.parametrize("rate", [10, 200, AS_FAST_AS_CAN_BE])
+def test_a_leak_is_ended_as_soon_as_it_is_one(guest: LeakingGuest, rate: int) -> None:
     end_mib = guest.limits["scope"]["term"] // MIB
     at_once = max(0, end_mib - 5 * rate)
     found = guest.leak(f"leak-{rate}", "memory", rate, at_once)
     # One that grows as fast as it can may be faster than its own end.
     was_ended_in_time(found, "SIGTERM", *(["SIGKILL"] if rate == AS_FAST_AS_CAN_BE else []))
-    assert found.overshoot <= most
     assert "moltfleet: claude was ended: " in guest.window(f"leak-{rate}")
 
 
@@ -78,12 +77,15 @@ def test_three_hundred_children_of_which_none_is_large_are_ended_together(guest:
 
 
 def test_files_in_memory_are_a_leak_like_any_other(guest: LeakingGuest) -> None:
-    guest.root("mount -o remount,size=2G,nr_inodes=1k /dev/shm")
-    found = guest.leak("shm", "shm", 200, 1000)
-    # The files are the person's: they stay, and are told of.
-    held = int(guest.root("stat --format=%s /dev/shm/leak-*"))
-    told = guest.event("filling", lambda event: event["MOLTFLEET_PATH"] == "/dev/shm")
-    guest.root("rm /dev/shm/leak-*")
+    size = guest.limits["scope"]["term"] // MIB + 100
+    guest.root(f"mount -o remount,size={size}M,nr_inodes=1k /dev/shm")
+    try:
+        found = guest.leak("shm", "shm", 200, 1000)
+        # The files are the person's: they stay, and are told of.
+        held = int(guest.root("stat --format=%s /dev/shm/leak-*"))
+        told = guest.event("filling", lambda event: event["MOLTFLEET_PATH"] == "/dev/shm")
+    finally:
+        guest.root("rm -f /dev/shm/leak-*")
     was_ended_in_time(found, "SIGTERM")
     assert held > 0.9 * int(found.outcome["MOLTFLEET_THRESHOLD"])
     assert float(told["MOLTFLEET_SHARE"]) > 0.8

@@ -1,4 +1,4 @@
-"""To be run by name. The tools in a guest: installed, agents inside by their plain names, limits, all taken away.
+"""The tools in a guest: installed, agents inside by their plain names, limits, all taken away.
 
 One guest serves all tests, which tell its life: bare, installed, used, booted with more memory, bare again.
 """
