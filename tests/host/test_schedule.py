@@ -25,7 +25,6 @@ EVERY = ("1m", "10m", "30m", "1h", "4h", "12h", "never")
 THEIRS = b"# theirs\nMAILTO=ann\n@reboot /bin/true caf\xe9\n0 0 * * * /bin/true 100\\%\n"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("kind", [Kind.USER, Kind.SYSTEM])
 def test_systemd_finds_no_fault_with_the_units(tmp_path: Path, kind: Kind, every: str) -> None:
@@ -47,7 +46,6 @@ def test_systemd_finds_no_fault_with_the_units(tmp_path: Path, kind: Kind, every
     assert (done.returncode, said) == (0, [])
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("every", EVERY[:-1])
 def test_systemd_reads_the_times_as_they_are_meant(every: str) -> None:
     distance = Every.parse(every)
@@ -88,8 +86,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scheduling:
     spool = tmp_path / "spool"
     spool.mkdir()
     real = shutil.which("crontab")
-    if real is None or os.geteuid() != 0:
-        pytest.skip("needs crontab (package cron) and root, whose spool is hidden from it")
+    assert real is not None, "crontab is not installed (package cron)"
+    assert os.geteuid() == 0, "the spool is hidden from crontab by root"
     wrapper = tmp_path / "bin/crontab"
     wrapper.parent.mkdir()
     mount = f'mount --bind "{spool}" /var/spool/cron/crontabs && exec {real} "$@"'
@@ -131,8 +129,7 @@ def test_the_real_crontab_takes_the_lines_and_gives_all_others_back(here: Schedu
 
 def test_a_path_is_weak_where_others_can_write(tmp_path: Path) -> None:
     accounts = LocalAccounts({})
-    if os.geteuid() != 0:
-        pytest.skip("needs root to own what only root owns")
+    assert os.geteuid() == 0, "only root owns what only root owns"
     assert accounts.weak_spot("/usr/bin/env") is None
     # Anybody may put something beside it, as the sticky bit does not keep anybody from that.
     assert accounts.weak_spot(str(tmp_path / "moltfleet")) == "/tmp"
