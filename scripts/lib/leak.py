@@ -76,8 +76,9 @@ def brood(rate: float, at_once: int) -> None:
 def shm(rate: float, at_once: int) -> None:
     """Files in memory; the process itself stays small."""
     with open(f"{SHM}-{os.getpid()}", "wb", buffering=0) as file:  # noqa: PTH123 - a guest's program
-        file.write(chunk(at_once))
         piece = chunk()
+        for _ in range(at_once):
+            file.write(piece)
         paced(rate, lambda: file.write(piece))
 
 
