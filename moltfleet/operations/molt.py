@@ -68,7 +68,9 @@ def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[M
 def _jobs(fleet: Fleet, names: Sequence[str]) -> int:
     if len(names) == 1:
         return 1
-    return measuring.side_by_side(fleet, max(fleet.hypervisor.get(name).vcpus for name in names))
+    # One that has gone meanwhile is not to keep the others from their molt.
+    vcpus = (domain.vcpus for domain in fleet.hypervisor.domains() if domain.name in names)
+    return measuring.side_by_side(fleet, max(vcpus, default=1))
 
 
 def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:

@@ -375,3 +375,12 @@ def test_emulated_clones_that_molt_do_not_crowd_each_other(
     monkeypatch.setattr(molt, "each", each)
     results = molt.molt(world.fleet, ["crab-*"], MoltRequest(jobs=asked, cold=True))
     assert ([result.outcome for result in results], seen) == (["molted"] * 3, [expected])
+
+
+def test_a_clone_that_goes_while_others_are_counted_does_not_keep_them_from_their_molt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = a_world(clones=("crab-1", "crab-2"), jobs=4)
+    monkeypatch.setattr(molt, "clone_names", lambda fleet, patterns: ("crab-1", "crab-2", "gone"))
+    results = molt.molt(world.fleet, ["*"], MoltRequest(cold=True))
+    assert [result.outcome for result in results] == ["molted", "molted", "failed"]
