@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,9 @@ from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.model.density import STEPS, AgentLoad
 from moltfleet.model.errors import ExitCode
 from moltfleet.model.names import printable
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.size import Size
 
 _MOST_AGENTS = 500
 _LOAD = AgentLoad()

@@ -11,10 +11,10 @@ from moltfleet.cli.doctor_document import doctor_document
 from moltfleet.cli.doctor_text import diagnosis_text, mended_text
 from moltfleet.cli.finish import finish
 from moltfleet.cli.invocation import Invocation, pass_invocation
-from moltfleet.model.doctor import Diagnosis
 from moltfleet.model.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
+    from moltfleet.model.doctor import Diagnosis
     from moltfleet.operations.host import Host
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moltfleet.cli.errors import error_document
-from moltfleet.model.doctor import Diagnosis, Finding, Mended
+
+if TYPE_CHECKING:
+    from moltfleet.model.doctor import Diagnosis, Finding, Mended
 
 Document = dict[str, Any]
 

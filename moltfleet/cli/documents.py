@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moltfleet.cli.errors import error_document
-from moltfleet.cli.streams import GuestOutput
-from moltfleet.model.containment import HostPlan
-from moltfleet.model.domain import Endpoint
-from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.hostcheck import Check, CheckState
-from moltfleet.model.makingroom import RoomPlan, Way
-from moltfleet.model.records import Forced, Hold
-from moltfleet.model.rescue import RescueResult
-from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult
+
+if TYPE_CHECKING:
+    from moltfleet.cli.streams import GuestOutput
+    from moltfleet.model.containment import HostPlan
+    from moltfleet.model.domain import Endpoint
+    from moltfleet.model.errors import MoltfleetError
+    from moltfleet.model.makingroom import RoomPlan, Way
+    from moltfleet.model.records import Forced, Hold
+    from moltfleet.model.rescue import RescueResult
+    from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult
 
 Document = dict[str, Any]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from moltfleet.cli.documents import acts_document, molts_document
 from moltfleet.cli.errors import tell
-from moltfleet.cli.invocation import Invocation
 from moltfleet.cli.tables import acts_table, molts_table
-from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.results import ActResult, MoltResult, common_exit_code
+
+if TYPE_CHECKING:
+    from moltfleet.cli.invocation import Invocation
+    from moltfleet.model.errors import MoltfleetError
 
 
 def finish_acts(invocation: Invocation, schema: str, results: Sequence[ActResult]) -> None:

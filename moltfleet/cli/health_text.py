@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.cli.tables import figures_table
 from moltfleet.model.figures import amount, duration, part, rate
 from moltfleet.model.health import Health, Level, Trend
 from moltfleet.model.names import printable
-from moltfleet.model.results import HealthResult
+
+if TYPE_CHECKING:
+    from moltfleet.model.results import HealthResult
 
 _WIDTH = 80
 _LABEL = 12

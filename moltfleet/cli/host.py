@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from moltfleet.cli.command import CommandGroup, FleetCommand, size_option
@@ -10,7 +12,9 @@ from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.cli.tables import checks_text, file_acts_table
 from moltfleet.model.errors import ExitCode
 from moltfleet.model.hostcheck import CheckState
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.size import Size
 
 
 @click.group("host", cls=CommandGroup)

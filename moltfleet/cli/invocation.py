@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moltfleet.cli.documents import dry_run_document
 from moltfleet.cli.errors import Declined
 from moltfleet.model.errors import InvalidInput, MoltfleetError
 
@@ -175,6 +174,8 @@ class Invocation:
 
     def show_plan(self, lines: tuple[str, ...]) -> None:
         """Write what would be done (``--dry-run``)."""
+        from moltfleet.cli.documents import dry_run_document
+
         self.show(dry_run_document(lines), "\n".join(lines))
 
     def confirm(self, question: str, plan: Callable[[], tuple[str, ...]]) -> None:

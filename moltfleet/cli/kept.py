@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from moltfleet.cli.admitting import admission_options
@@ -11,7 +13,9 @@ from moltfleet.cli.documents import kept_deleted_document, kept_document
 from moltfleet.cli.finish import finish_molts
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.cli.tables import kept_table
-from moltfleet.model.requests import AdmissionRequest
+
+if TYPE_CHECKING:
+    from moltfleet.model.requests import AdmissionRequest
 
 
 @click.group("kept", cls=CommandGroup)

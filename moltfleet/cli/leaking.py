@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.cli.finish import finish
-from moltfleet.cli.invocation import Invocation
 from moltfleet.cli.survey_document import leaking_document
 from moltfleet.cli.tables import acts_table, figures_table
-from moltfleet.model.policy import Decision
-from moltfleet.model.requests import MoltRequest
+
+if TYPE_CHECKING:
+    from moltfleet.cli.invocation import Invocation
+    from moltfleet.model.policy import Decision
+    from moltfleet.model.requests import MoltRequest
 
 
 def molt_leaking(invocation: Invocation, request: MoltRequest) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from moltfleet.cli.command import FleetCommand, parse_size
@@ -9,8 +11,10 @@ from moltfleet.cli.documents import room_document
 from moltfleet.cli.finish import finish
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.cli.tables import acts_table, room_table
-from moltfleet.model.makingroom import RoomPlan
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.makingroom import RoomPlan
+    from moltfleet.model.size import Size
 
 
 @click.command(

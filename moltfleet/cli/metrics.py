@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from moltfleet.cli.command import FILE, FleetCommand
-from moltfleet.cli.documents import Document
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.model.errors import MoltfleetError
 
 if TYPE_CHECKING:
+    from moltfleet.cli.documents import Document
     from moltfleet.model.metrics import Family
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from typing import TYPE_CHECKING
 
-from moltfleet.cli.documents import Document
 from moltfleet.model.nightly import CloneNight, HostState, LastNight, Night, Outcome
+
+if TYPE_CHECKING:
+    from moltfleet.cli.documents import Document
 
 
 def night_document(night: Night, report: str | None) -> Document:

@@ -10,9 +10,9 @@ import click
 from moltfleet.cli.command import FleetCommand, parse_size, size_option
 from moltfleet.cli.completing import complete_goldens
 from moltfleet.cli.invocation import Invocation, pass_invocation
-from moltfleet.model.size import Size
 
 if TYPE_CHECKING:
+    from moltfleet.model.size import Size
     from moltfleet.operations.plan import PlanRequest
 
 _MOST_CLONES = 100_000

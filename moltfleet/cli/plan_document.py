@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from moltfleet.model.admission import Admission
-from moltfleet.model.capacity import Capacity
-from moltfleet.model.fit import Fit
-from moltfleet.model.mix import Mix
-from moltfleet.model.plan import DiskFigures, Now, Plan
-from moltfleet.model.size import Size
+if TYPE_CHECKING:
+    from moltfleet.model.admission import Admission
+    from moltfleet.model.capacity import Capacity
+    from moltfleet.model.fit import Fit
+    from moltfleet.model.mix import Mix
+    from moltfleet.model.plan import DiskFigures, Now, Plan
+    from moltfleet.model.size import Size
 
 Document = dict[str, Any]
 

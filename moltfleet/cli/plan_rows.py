@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.model.capacity import LEAST_CLONE
-from moltfleet.model.fit import Fit
-from moltfleet.model.mix import Mix
-from moltfleet.model.plan import DiskFigures, Now, Plan
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.fit import Fit
+    from moltfleet.model.mix import Mix
+    from moltfleet.model.plan import DiskFigures, Now, Plan
+    from moltfleet.model.size import Size
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,17 @@ import csv
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.cli.plan_rows import mix_reason, rows
 from moltfleet.cli.tables import figures_table, markdown_table
-from moltfleet.model.admission import Admission, RuleResult
-from moltfleet.model.capacity import Capacity
 from moltfleet.model.names import printable_lines
-from moltfleet.model.plan import Plan
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.admission import Admission, RuleResult
+    from moltfleet.model.capacity import Capacity
+    from moltfleet.model.plan import Plan
+    from moltfleet.model.size import Size
 
 _WIDTH = 110
 _HEADERS = ("WHAT", "VALUE", "ORIGIN")

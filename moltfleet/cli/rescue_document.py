@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from moltfleet.cli.documents import Document
 from moltfleet.cli.errors import error_document
-from moltfleet.model.rescue import Part, RescueResult, SavedRescue
+
+if TYPE_CHECKING:
+    from moltfleet.cli.documents import Document
+    from moltfleet.model.rescue import Part, RescueResult, SavedRescue
 
 
 def rescues_document(results: Iterable[RescueResult]) -> Document:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.cli.tables import figures_table
 from moltfleet.model.names import printable
-from moltfleet.model.rescue import Manifest, Repository, RescueResult, SavedRescue
+
+if TYPE_CHECKING:
+    from moltfleet.model.rescue import Manifest, Repository, RescueResult, SavedRescue
 
 _NOTHING = "-"
 _MOST_TOLD = 20

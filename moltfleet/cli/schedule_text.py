@@ -6,10 +6,10 @@ import datetime
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from moltfleet.cli.documents import Document
 from moltfleet.cli.tables import figures_table
 
 if TYPE_CHECKING:
+    from moltfleet.cli.documents import Document
     from moltfleet.model.schedule import Job
     from moltfleet.operations.scheduling import Scheduled
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from moltfleet.model.names import printable_lines
-from moltfleet.model.results import ActResult
+
+if TYPE_CHECKING:
+    from moltfleet.model.results import ActResult
 
 # A guest that never ends its line must not fill our memory.
 _LONGEST_LINE = 64 * 1024

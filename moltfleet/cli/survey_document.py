@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moltfleet.cli.documents import act_document, hold_document
-from moltfleet.model.policy import Decision
-from moltfleet.model.records import Hold
-from moltfleet.model.results import ActResult
-from moltfleet.model.survey import CloneSurvey, PoolSurvey, SurveyResult
-from moltfleet.model.verdict import Judgement
+
+if TYPE_CHECKING:
+    from moltfleet.model.policy import Decision
+    from moltfleet.model.records import Hold
+    from moltfleet.model.results import ActResult
+    from moltfleet.model.survey import CloneSurvey, PoolSurvey, SurveyResult
+    from moltfleet.model.verdict import Judgement
 
 Document = dict[str, Any]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.cli.tables import figures_table
 from moltfleet.model.busy import percent_of_one
 from moltfleet.model.figures import amount, duration, part, percent
 from moltfleet.model.names import printable
-from moltfleet.model.survey import CloneSurvey, PoolSurvey, SurveyResult
 from moltfleet.model.verdict import Verdict
+
+if TYPE_CHECKING:
+    from moltfleet.model.survey import CloneSurvey, PoolSurvey, SurveyResult
 
 _HEADERS = ("CLONE", "VERDICT", "FULL IN", "MEMORY", "CPU", "DISK", "BUSY", "WHY")
 _NOTHING = "-"

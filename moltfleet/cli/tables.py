@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from moltfleet.model.containment import HostPlan
-from moltfleet.model.domain import Endpoint
 from moltfleet.model.hostcheck import Check, CheckState
-from moltfleet.model.makingroom import RoomPlan
 from moltfleet.model.names import printable
-from moltfleet.model.records import Forced, Hold
-from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.containment import HostPlan
+    from moltfleet.model.domain import Endpoint
+    from moltfleet.model.makingroom import RoomPlan
+    from moltfleet.model.records import Forced, Hold
+    from moltfleet.model.results import ActResult, CloneView, GoldenView, KeptView, MoltResult
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

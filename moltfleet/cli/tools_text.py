@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from moltfleet.cli.tables import figures_table
-from moltfleet.model.guesttools import ProofResult, ToolsView
 from moltfleet.model.names import printable
+
+if TYPE_CHECKING:
+    from moltfleet.model.guesttools import ProofResult, ToolsView
 
 # More files than that are counted only.
 _MOST_NAMED = 3

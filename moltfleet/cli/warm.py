@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from moltfleet.cli.admitting import admission_options
 from moltfleet.cli.command import FleetCommand, choose_targets, targets
 from moltfleet.cli.finish import finish_acts
 from moltfleet.cli.invocation import Invocation, pass_invocation
-from moltfleet.model.requests import AdmissionRequest
+
+if TYPE_CHECKING:
+    from moltfleet.model.requests import AdmissionRequest
 
 
 @click.command(

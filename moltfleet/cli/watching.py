@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from moltfleet.cli.invocation import Invocation
 from moltfleet.cli.survey_document import survey_document
 from moltfleet.cli.survey_text import screen, short_text, survey_text
 from moltfleet.model.survey import Ask, SurveyResult
+
+if TYPE_CHECKING:
+    from moltfleet.cli.invocation import Invocation
 
 # Home, the rest of each line cleared, the rest of the screen cleared: without a blank screen in between.
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"

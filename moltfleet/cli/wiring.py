@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -36,11 +37,13 @@ from moltfleet.adapters.seed import NoCloudSeeds
 from moltfleet.adapters.ssh import SshGuests
 from moltfleet.adapters.textfile import PrometheusText
 from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
-from moltfleet.config import Config
-from moltfleet.model.domain import Endpoint
-from moltfleet.model.nightly import Night
-from moltfleet.model.ports import Clock, Locks, Progress
 from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.config import Config
+    from moltfleet.model.domain import Endpoint
+    from moltfleet.model.nightly import Night
+    from moltfleet.model.ports import Clock, Locks, Progress
 
 # Our own network's name, whatever network the config prefers for new clones.
 _OWN_NETWORK = "moltfleet"

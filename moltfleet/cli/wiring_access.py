@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moltfleet.adapters import ansible
 from moltfleet.adapters.keys import LocalKeys
 from moltfleet.adapters.sshconfig import SshConfig as SshConfig
 from moltfleet.cli.wiring_schedule import own_program
-from moltfleet.config import Config
 from moltfleet.model.names import not_found
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.logins import inventory, logins
+
+if TYPE_CHECKING:
+    from moltfleet.config import Config
+    from moltfleet.operations.fleet import Fleet
 
 
 def build_ssh_config(config: Config) -> SshConfig:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.lockdirectory import is_local_uri
 from moltfleet.adapters.machine import LocalMachine
 from moltfleet.adapters.resources import BootstrapFiles
-from moltfleet.config import Config
 from moltfleet.model.errors import HostUnavailable, InvalidInput
-from moltfleet.model.ports import Progress
 from moltfleet.operations.host import Host
+
+if TYPE_CHECKING:
+    from moltfleet.config import Config
+    from moltfleet.model.ports import Progress
 
 
 def build_host(config: Config, progress: Progress) -> Host:

@@ -6,13 +6,16 @@ import os
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.accounts import LocalAccounts
 from moltfleet.adapters.clock import SystemClock
 from moltfleet.adapters.machine import LocalMachine
-from moltfleet.config import Config
-from moltfleet.model.ports import Progress
 from moltfleet.operations.scheduling import Scheduling
+
+if TYPE_CHECKING:
+    from moltfleet.config import Config
+    from moltfleet.model.ports import Progress
 
 
 def own_program() -> tuple[str, ...]:

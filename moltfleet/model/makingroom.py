@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from moltfleet.model.admission import Admission, Rule, decide
-from moltfleet.model.load import Candidate, Situation
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.load import Candidate, Situation
+    from moltfleet.model.size import Size
 
 
 class Act(StrEnum):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import DomainState, Endpoint
 from moltfleet.model.errors import ExitCode, MoltfleetError
-from moltfleet.model.health import Health, Level
-from moltfleet.model.records import Forced, Hold
-from moltfleet.model.rescue import RescueResult
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import DomainState, Endpoint
+    from moltfleet.model.health import Health, Level
+    from moltfleet.model.records import Forced, Hold
+    from moltfleet.model.rescue import RescueResult
+    from moltfleet.model.size import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class HealthResult:
     @property
     def level(self) -> Level:
         """How much it matters; a clone that cannot be asked needs a look."""
+        from moltfleet.model.health import Level
+
         return self.health.level if self.health else Level.WARN
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from moltfleet.model.names import printable
-from moltfleet.model.report import Finding
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.report import Finding
+    from moltfleet.model.size import Size
 
 # One page a person reads; all rows are in the JSON document.
 MOST_ROWS = 40

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from moltfleet.model.capacity import Capacity
-from moltfleet.model.load import DomainUse
-from moltfleet.model.outlook import Outlook
-from moltfleet.model.report import Advice, CloneUse, Finding, GoldenUse, HeadroomRow, Report
-from moltfleet.model.size import Size
+if TYPE_CHECKING:
+    from moltfleet.model.capacity import Capacity
+    from moltfleet.model.load import DomainUse
+    from moltfleet.model.outlook import Outlook
+    from moltfleet.model.report import Advice, CloneUse, Finding, GoldenUse, HeadroomRow, Report
+    from moltfleet.model.size import Size
 
 Document = dict[str, Any]
 

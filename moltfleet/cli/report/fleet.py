@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from moltfleet.cli.report.content import (
     MOST_ROWS,
     Cell,
@@ -17,9 +19,11 @@ from moltfleet.cli.report.content import (
     upper_first,
 )
 from moltfleet.model.domain import DomainState
-from moltfleet.model.load import DomainUse
 from moltfleet.model.report import CloneUse, GenerationUse, GoldenUse, Report, total
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.load import DomainUse
+    from moltfleet.model.size import Size
 
 
 def clones(report: Report) -> Section | None:

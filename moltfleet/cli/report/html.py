@@ -8,10 +8,13 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from moltfleet.cli.report.charts import Chart
 from moltfleet.cli.report.content import Cell, Page, Phrase, Section, Table, Tile, Tone, names
 from moltfleet.model.report import Finding, Level
+
+if TYPE_CHECKING:
+    from moltfleet.cli.report.charts import Chart
 
 _STYLE = Path(__file__).with_name("report.css")
 # A second wall, should markup ever slip through: the page may load and run nothing.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.cli.report.content import Cell, Page, Phrase, Section, Table, Tile, Tone, names, plain
-from moltfleet.model.report import Finding
+
+if TYPE_CHECKING:
+    from moltfleet.model.report import Finding
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 

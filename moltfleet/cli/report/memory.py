@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from moltfleet.cli.report.content import (
     MOST_ROWS,
     Cell,
@@ -17,11 +19,13 @@ from moltfleet.cli.report.content import (
 )
 from moltfleet.model.capacity import Capacity, vcpu_ratio
 from moltfleet.model.figures import duration
-from moltfleet.model.load import HostLoad
-from moltfleet.model.outlook import Forecast
-from moltfleet.model.report import Advice, HeadroomRow, MemoryBalance, Report
 from moltfleet.model.rightsize import NOW, SINCE_START
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.load import HostLoad
+    from moltfleet.model.outlook import Forecast
+    from moltfleet.model.report import Advice, HeadroomRow, MemoryBalance, Report
+    from moltfleet.model.size import Size
 
 
 def balance(report: Report) -> Section:
