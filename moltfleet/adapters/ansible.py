@@ -10,13 +10,15 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moltfleet.adapters.localfile import read_small, write_atomically
 from moltfleet.adapters.openssh import SshClient, write_known_hosts
 from moltfleet.adapters.sshconfig import is_safe, options_beside
 from moltfleet.model.errors import AlreadyExists, ToolFailed
-from moltfleet.model.inventory import InventoryHost
+
+if TYPE_CHECKING:
+    from moltfleet.model.inventory import InventoryHost
 
 # Ansible shares connections by itself, under names of its own.
 _ANSIBLES_OWN = ("ControlMaster=", "ControlPath=")

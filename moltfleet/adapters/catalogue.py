@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.run import run
 from moltfleet.model.catalogue import CatalogueEntry
 from moltfleet.model.errors import ChecksumMismatch, NotFound, ToolFailed
 from moltfleet.model.names import not_found, printable
-from moltfleet.model.ports import Progress
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Progress
 
 _UBUNTU = "https://cloud-images.ubuntu.com/releases/noble/release/"
 _DEBIAN = "https://cloud.debian.org/images/cloud/"

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import yaml
 
 from moltfleet.model.errors import InvalidInput
 from moltfleet.model.names import printable
-from moltfleet.model.recipe import CloudConfig
+
+if TYPE_CHECKING:
+    from moltfleet.model.recipe import CloudConfig
 
 LARGEST_DOCUMENT = 1 << 20
 

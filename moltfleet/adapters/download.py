@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import filelock
 import httpx
@@ -20,8 +21,10 @@ from moltfleet import __version__
 from moltfleet.adapters import weblink
 from moltfleet.adapters.localfile import read_small, write_atomically
 from moltfleet.model.errors import ToolFailed
-from moltfleet.model.ports import Progress, Step
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Progress, Step
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT = httpx.Timeout(30.0, connect=15.0)

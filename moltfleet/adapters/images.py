@@ -20,13 +20,13 @@ from moltfleet.adapters import diskimage
 from moltfleet.adapters.catalogue import Expected, check_signature, get_entry, listed_digest, why_unchecked
 from moltfleet.adapters.digests import DigestCache
 from moltfleet.adapters.localfile import read_small, write_atomically
-from moltfleet.model.catalogue import CatalogueEntry
 from moltfleet.model.errors import ChecksumMismatch, InvalidInput, MoltfleetError, NoSpace, NotFound, ToolFailed
 from moltfleet.model.names import printable
 from moltfleet.model.ports import Progress, SourceImage
 
 if TYPE_CHECKING:
     from moltfleet.adapters.download import Downloads
+    from moltfleet.model.catalogue import CatalogueEntry
 
 _NOTHING = "nothing"
 _HEXADECIMAL = frozenset("0123456789abcdef")

@@ -8,12 +8,15 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from moltfleet.adapters.lockdirectory import Identity, directory_for, open_directory, wanted
 from moltfleet.adapters.lockholder import LARGEST, Holder, busy
 from moltfleet.model.errors import ToolFailed
-from moltfleet.model.ports import Clock, HeldLock
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Clock, HeldLock
 
 _POLL_S = 0.01
 # A lock directory or file takes a moment from its making to its final mode, and a look at a lock (is_held) holds it

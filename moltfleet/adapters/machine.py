@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters import hostinfo
 from moltfleet.adapters.localfile import write_atomically
@@ -16,7 +17,9 @@ from moltfleet.adapters.run import run
 from moltfleet.model.domain import CommandResult
 from moltfleet.model.errors import Busy, HostUnavailable, ToolFailed, WrongState
 from moltfleet.model.machine import Entry, Process
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.size import Size
 
 _LOCK = "/run/moltfleet-host.lock"
 _LARGEST = 1 << 20

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from moltfleet.adapters import hostinfo
 from moltfleet.adapters.oomkills import OomHistory
 from moltfleet.model.load import HostLoad
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.size import Size
 
 
 class LocalMeter:

@@ -6,10 +6,13 @@ import json
 import os
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.run import run
-from moltfleet.model.events import Event
 from moltfleet.model.names import printable
+
+if TYPE_CHECKING:
+    from moltfleet.model.events import Event
 
 # A command that wants to talk to somebody slow has to do that behind itself.
 _TIMEOUT_S = 30.0

@@ -11,12 +11,15 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from moltfleet.adapters.localfile import read_small, write_atomically
-from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import ToolFailed
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Endpoint
 
 _KEY_LINE = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}")
 _LARGEST_CACHE = 16 * 2**20

@@ -6,10 +6,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from moltfleet.model.load import Reservation, Wanted
-from moltfleet.model.ports import Clock, HeldLock, Locks
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Clock, HeldLock, Locks
 
 _PREFIX = "room."
 # No clone is called so: names of clones have no dot.

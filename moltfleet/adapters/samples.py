@@ -14,12 +14,15 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from moltfleet.model.errors import MoltfleetError, ToolFailed
-from moltfleet.model.ports import Clock
 from moltfleet.model.samples import Sample
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Clock
 
 _LOG = logging.getLogger(__name__)
 # Goes up with every change of the table; what another version wrote is put aside, as a forecast learns anew in minutes.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from moltfleet.model.ports import SeedSpec
+if TYPE_CHECKING:
+    from moltfleet.model.ports import SeedSpec
 
 _LABEL = "cidata"
 _SECTOR = 2048

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import filelock
@@ -22,8 +23,10 @@ import platformdirs
 
 from moltfleet.adapters.localfile import read_small, write_atomically
 from moltfleet.adapters.openssh import SshClient, known_hosts_path, quoted, write_known_hosts
-from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import InvalidInput, ToolFailed
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Endpoint
 
 _LARGEST = 16 * 2**20
 # Another process lists the clones and writes a small file meanwhile.

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from moltfleet.adapters.localfile import write_atomically
 from moltfleet.model.errors import InvalidInput, NotFound, ToolFailed
-from moltfleet.model.metrics import Family
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
+
+    from moltfleet.model.metrics import Family
 
 # The collector reads no other names.
 _SUFFIX = ".prom"

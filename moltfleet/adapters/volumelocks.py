@@ -12,12 +12,15 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters import hostinfo
 from moltfleet.adapters.lockholder import Holder, busy, user_name
 from moltfleet.model.errors import AlreadyExists, NotFound
-from moltfleet.model.ports import Clock, HeldLock, Storage
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Clock, HeldLock, Storage
 
 _POLL_S = 0.2
 _SUFFIX = ".lock"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 
 from moltfleet.model.errors import ToolFailed
 from moltfleet.model.names import printable
-from moltfleet.model.nightly import Night
 from moltfleet.model.nightreport import summary
+
+if TYPE_CHECKING:
+    from moltfleet.model.nightly import Night
 
 _TIMEOUT_S = 15.0
 _HINT = "See webhook under [nightly] in the config."

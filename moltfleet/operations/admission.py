@@ -9,19 +9,22 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.admission import Admission, Rule, RuleResult, decide
-from moltfleet.model.domain import Domain
 from moltfleet.model.errors import NoCapacity
 from moltfleet.model.load import Candidate, Reservation, Wanted
-from moltfleet.model.ports import Step
 from moltfleet.model.records import CloneRecord, Forced, Phase
 from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.size import Size
 from moltfleet.operations import measuring
 from moltfleet.operations.deadlines import Deadline, timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import pause
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.model.ports import Step
+    from moltfleet.operations.fleet import Fleet
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 2.0

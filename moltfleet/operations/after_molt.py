@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import DeadlinePassed, GuestFailed, MoltfleetError
-from moltfleet.model.records import CloneRecord
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import ScriptAnswer, Target, parse_answer, run_script
+
+if TYPE_CHECKING:
+    from moltfleet.model.records import CloneRecord
+    from moltfleet.operations.fleet import Fleet
 
 # How far a guest's clock may be off after the step.
 CLOCK_TOLERANCE_S = 0.5

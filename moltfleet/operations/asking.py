@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError
-from moltfleet.model.health import Health
-from moltfleet.model.records import CloneRecord
 from moltfleet.operations import measuring
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import Deadline
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.health import ask
 from moltfleet.operations.parallel import each
+
+if TYPE_CHECKING:
+    from moltfleet.model.health import Health
+    from moltfleet.model.records import CloneRecord
+    from moltfleet.operations.fleet import Fleet
 
 # Asking is waiting: for the guest far more than for this machine.
 _SIDE_BY_SIDE = 8

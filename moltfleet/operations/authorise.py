@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import GuestFailed, GuestUnreachable, MoltfleetError
 from moltfleet.model.names import printable
 from moltfleet.model.results import ActResult
 from moltfleet.operations.clones import clone_names, endpoint
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest import login
 from moltfleet.operations.parallel import each
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Endpoint
+    from moltfleet.operations.fleet import Fleet
 
 _TIMEOUT_S = 30.0
 # Reads keys on standard input and adds each that is not there yet, on a line of its own.

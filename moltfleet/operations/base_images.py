@@ -6,13 +6,16 @@ import io
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import Busy, InUse, InvalidInput, WrongState
-from moltfleet.model.ports import SourceImage
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import image_volume, is_image_volume, marked_volume, marker_volume
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import SourceImage
+    from moltfleet.operations.fleet import Fleet
 
 _VOLUME_PREFIX = "volume:"
 _LARGEST_MARKER = 64 * 1024

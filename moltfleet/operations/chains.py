@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from moltfleet.model.records import CloneRecord
-from moltfleet.model.volumes import Volume
-from moltfleet.operations.fleet import Fleet
+if TYPE_CHECKING:
+    from moltfleet.model.records import CloneRecord
+    from moltfleet.model.volumes import Volume
+    from moltfleet.operations.fleet import Fleet
 
 
 def own_chain(fleet: Fleet, record: CloneRecord, top: str) -> tuple[str, ...]:

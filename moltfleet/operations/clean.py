@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import DomainState
 from moltfleet.model.effects import Effect, record
@@ -13,11 +14,13 @@ from moltfleet.model.volumes import Stamp, ram_volume
 from moltfleet.operations import after_molt, chains, layers, molting
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import Deadline, timeouts, timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import Target, parse_answer, run_script
 from moltfleet.operations.parallel import pause
 from moltfleet.operations.power import power_off
 from moltfleet.operations.ready import Guest, ready
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _POLL_S = 0.5
 

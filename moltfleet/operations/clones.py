@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import Domain, Endpoint
 from moltfleet.model.errors import GuestUnreachable, WrongState
 from moltfleet.model.names import match_names, not_found
 from moltfleet.model.records import CloneRecord, GoldenRecord
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 
 def clone_names(fleet: Fleet, patterns: Sequence[str]) -> tuple[str, ...]:

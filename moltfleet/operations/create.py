@@ -6,6 +6,7 @@ import threading
 import uuid
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import DomainSpec, VirtType
 from moltfleet.model.effects import Effect, record
@@ -13,15 +14,17 @@ from moltfleet.model.errors import Busy, MoltfleetError, WrongState
 from moltfleet.model.names import check_name, next_name
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
 from moltfleet.model.records import Attachment, CloneRecord, Forced, Phase
-from moltfleet.model.requests import AdmissionRequest, CreateRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.volumes import clean_volume, seed_volume
 from moltfleet.operations import admission, first_boot, measuring, networks, removing, repair, seeding
 from moltfleet.operations.clones import get_golden
 from moltfleet.operations.create_plan import CreatePlan, name_taken, plan_create
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
+
+if TYPE_CHECKING:
+    from moltfleet.model.requests import AdmissionRequest, CreateRequest
+    from moltfleet.operations.fleet import Fleet
 
 _LOCK_WAIT_S = 60.0
 

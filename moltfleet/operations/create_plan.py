@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.model.capacity import LEAST_CLONE
-from moltfleet.model.domain import Domain
 from moltfleet.model.errors import AlreadyExists, InvalidInput, NoCapacity
-from moltfleet.model.load import Candidate
 from moltfleet.model.names import check_name, next_name, printable
-from moltfleet.model.records import GoldenRecord
-from moltfleet.model.requests import CreateRequest
 from moltfleet.model.size import Size
 from moltfleet.operations import admission, measuring, networks
 from moltfleet.operations.clones import get_golden
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.model.load import Candidate
+    from moltfleet.model.records import GoldenRecord
+    from moltfleet.model.requests import CreateRequest
+    from moltfleet.operations.fleet import Fleet
 
 _MOST_CLONES = 200
 _MOST_VCPUS = 512

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import VirtType
-from moltfleet.model.ports import Clock
 
 if TYPE_CHECKING:
     from moltfleet.config import Timeouts
+    from moltfleet.model.ports import Clock
     from moltfleet.operations.fleet import Fleet
 
 

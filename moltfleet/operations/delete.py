@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.results import ActResult
 from moltfleet.operations import removing
 from moltfleet.operations.clones import clone_names, get_clone
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 
 def plan_delete(fleet: Fleet, patterns: Sequence[str]) -> tuple[str, ...]:

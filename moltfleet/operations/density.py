@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.density import STEPS, AgentLoad, Density, Resource, Stage
-from moltfleet.model.domain import CommandResult
 from moltfleet.model.errors import GuestFailed, WrongState
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
-from moltfleet.model.records import CloneRecord
 from moltfleet.model.requests import AdmissionRequest, CreateRequest
-from moltfleet.model.size import Size
 from moltfleet.model.volumes import density_domain
 from moltfleet.operations import admission, create, create_plan, removing, repair, seeding, tools_session, trials
 from moltfleet.operations.clones import find_endpoint
-from moltfleet.operations.create_plan import CreatePlan
 from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import CommandResult
+    from moltfleet.model.records import CloneRecord
+    from moltfleet.model.size import Size
+    from moltfleet.operations.create_plan import CreatePlan
+    from moltfleet.operations.fleet import Fleet
 
 _PROGRAM = "density.py"
 _SCHEMA = "moltfleet.density-stage/1"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from moltfleet.model.doctor import Diagnosis, Finding, Mended, Remedy
 from moltfleet.model.errors import HostUnavailable, MoltfleetError, NotFound
@@ -27,8 +28,10 @@ from moltfleet.operations import (
 )
 from moltfleet.operations.clones import get_clone
 from moltfleet.operations.doctor_scene import Scene, look
-from moltfleet.operations.fleet import Fleet
-from moltfleet.operations.host import Host
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
+    from moltfleet.operations.host import Host
 
 Examination = Callable[[Scene], Iterator[Finding]]
 _EXAMINATIONS: tuple[Examination, ...] = (

@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from moltfleet.model.doctor import Area, Finding
 from moltfleet.model.errors import MoltfleetError
-from moltfleet.model.machine import Machine
-from moltfleet.operations.host import Host
+
+if TYPE_CHECKING:
+    from moltfleet.model.machine import Machine
+    from moltfleet.operations.host import Host
 
 _GROUP = "libvirt"
 _QEMU_CONF = "/etc/libvirt/qemu.conf"

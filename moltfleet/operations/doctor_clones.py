@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from moltfleet.model.doctor import Area, Finding, Remedy
-from moltfleet.model.domain import Domain
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import BuildRecord, CleanPoint, CloneRecord, GoldenRecord, Phase
 from moltfleet.operations import chains, foreign, layers, molting, repair
 from moltfleet.operations.deadlines import find_epoch
-from moltfleet.operations.doctor_scene import Scene
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.operations.doctor_scene import Scene
 
 _WHY_UNFINISHED = "A command was interrupted; until that is finished or taken back, the next one does it first."
 _WHY_LEFTOVER = "The record says that they are no longer needed, and they take room."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.model.doctor import Area, Finding
 from moltfleet.model.errors import MoltfleetError
@@ -13,9 +14,11 @@ from moltfleet.model.identity import IdentityFacts, parse_facts
 from moltfleet.model.records import CloneRecord, Phase
 from moltfleet.operations import measuring, tools_session
 from moltfleet.operations.clones import find_endpoint
-from moltfleet.operations.doctor_scene import Scene
 from moltfleet.operations.parallel import each
 from moltfleet.operations.tools_archive import pack
+
+if TYPE_CHECKING:
+    from moltfleet.operations.doctor_scene import Scene
 
 # What must differ, and that the records do not tell.
 _COMPARED = ("machine-id", "hostname")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from moltfleet.model.doctor import Area, Finding
 from moltfleet.model.domain import HostFacts, VirtType
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.records import CloneRecord
 from moltfleet.operations import doctor_access
-from moltfleet.operations.doctor_scene import Scene
-from moltfleet.operations.host import Host
 from moltfleet.operations.host_files import BRIDGE
+
+if TYPE_CHECKING:
+    from moltfleet.operations.doctor_scene import Scene
+    from moltfleet.operations.host import Host
 
 _WHY_KVM = "An emulated guest is several times slower, and no boundary for what runs in it."
 _WHY_POOL = "No clone starts or molts without its disk, and nothing is known of volumes meanwhile."

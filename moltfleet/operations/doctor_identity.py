@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from moltfleet.model.doctor import Area, Finding
-from moltfleet.model.domain import Domain
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.records import BuildRecord, CloneRecord, Generation, Phase
-from moltfleet.operations.doctor_scene import Scene
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.operations.doctor_scene import Scene
 
 _WHY = {
     "MAC": "Two network cards with one MAC on one bridge take each other's packets.",

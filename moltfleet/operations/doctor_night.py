@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from moltfleet.model.doctor import Area, Finding
 from moltfleet.model.nightly import Night, Outcome
 from moltfleet.operations import nights
 from moltfleet.operations.deadlines import find_epoch
-from moltfleet.operations.doctor_scene import Scene
+
+if TYPE_CHECKING:
+    from moltfleet.operations.doctor_scene import Scene
 
 _WHY = "What a night does not do is left to be done by hand: molts, rescues, saved RAM that no longer fits."
 _BAD = {

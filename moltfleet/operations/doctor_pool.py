@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from moltfleet.model.doctor import Area, Finding, Remedy
 from moltfleet.model.records import CloneRecord
 from moltfleet.model.volumes import Volume, is_image_volume, is_named_as_ours, marked_volume
 from moltfleet.operations import base_images, poolparts
-from moltfleet.operations.doctor_scene import Scene
+
+if TYPE_CHECKING:
+    from moltfleet.operations.doctor_scene import Scene
 
 _WHY_ORPHAN = (
     "Its domain is gone, and nothing else names it; it takes room until the pool is full, which pauses guests."

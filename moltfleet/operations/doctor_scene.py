@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import Domain
-from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.size import Size
-from moltfleet.model.volumes import Volume
 from moltfleet.operations import repair
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.model.errors import MoltfleetError
+    from moltfleet.model.volumes import Volume
+    from moltfleet.operations.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import GuestFailed
-from moltfleet.model.ports import GuestSession
 from moltfleet.model.records import CloneRecord, Phase
-from moltfleet.model.requests import AdmissionRequest
 from moltfleet.operations import admission, clean, layers
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import GuestSession
+    from moltfleet.model.requests import AdmissionRequest
+    from moltfleet.operations.fleet import Fleet
 
 # The watchdog may be on its way up still: it is waited for, for ten seconds.
 _HAS_STOPPED = """\

@@ -5,30 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moltfleet.model.chronicle import Chronicle
-from moltfleet.model.nightly import Nights
-from moltfleet.model.ports import (
-    Bootstrap,
-    Clock,
-    Guests,
-    Hypervisor,
-    Images,
-    Keys,
-    Locks,
-    Meter,
-    Networks,
-    Notifier,
-    Profiles,
-    Progress,
-    Reservations,
-    Samples,
-    Seeds,
-    Storage,
-)
-from moltfleet.model.rescue import Rescues
-
 if TYPE_CHECKING:
     from moltfleet.config import Config
+    from moltfleet.model.chronicle import Chronicle
+    from moltfleet.model.nightly import Nights
+    from moltfleet.model.ports import (
+        Bootstrap,
+        Clock,
+        Guests,
+        Hypervisor,
+        Images,
+        Keys,
+        Locks,
+        Meter,
+        Networks,
+        Notifier,
+        Profiles,
+        Progress,
+        Reservations,
+        Samples,
+        Seeds,
+        Storage,
+    )
+    from moltfleet.model.rescue import Rescues
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import Domain
 from moltfleet.model.errors import WrongState
 from moltfleet.model.names import printable
-from moltfleet.model.records import CloneRecord
 from moltfleet.operations.clones import get_clone
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.model.records import CloneRecord
+    from moltfleet.operations.fleet import Fleet
 
 _WAY_OUT = "Delete them with virsh, or: moltfleet molt --discard-snapshots."
 

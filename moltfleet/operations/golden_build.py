@@ -7,16 +7,14 @@ what an interruption leaves.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import DomainSpec
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import AlreadyExists, InvalidInput, WrongState
 from moltfleet.model.load import Candidate
 from moltfleet.model.names import check_name
-from moltfleet.model.recipe import CloudConfig, Profile
 from moltfleet.model.records import Attachment, BuildRecord, GoldenRecord
-from moltfleet.model.requests import BuildRequest
-from moltfleet.model.results import GoldenView
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import build_domain, build_volume, generation_volume, manifest_volume
 from moltfleet.operations import (
@@ -32,9 +30,14 @@ from moltfleet.operations import (
     stages,
 )
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.listing import view_golden
 from moltfleet.operations.provisioning import wants_tools
+
+if TYPE_CHECKING:
+    from moltfleet.model.recipe import CloudConfig, Profile
+    from moltfleet.model.requests import BuildRequest
+    from moltfleet.model.results import GoldenView
+    from moltfleet.operations.fleet import Fleet
 
 # A build needs no more memory than this, and boots faster on two processors, whatever its clones will have.
 _BUILD_MEMORY = Size.of_gib(4)

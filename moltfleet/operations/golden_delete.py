@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from moltfleet.model.errors import InUse
 from moltfleet.operations import removing, repair
 from moltfleet.operations.clones import get_any_golden
 from moltfleet.operations.delete import clones_of
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 
 def plan_delete_golden(fleet: Fleet, name: str) -> tuple[str, ...]:

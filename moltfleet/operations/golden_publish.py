@@ -6,19 +6,22 @@ import io
 import json
 import uuid
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet import __version__
 from moltfleet.model.domain import DomainSpec
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.records import Attachment, Generation, GoldenRecord
-from moltfleet.model.requests import BuildRequest
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import generation_volume, manifest_volume
 from moltfleet.operations import layers
-from moltfleet.operations.base_images import BaseImage
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
-from moltfleet.operations.provisioning import BuildFacts
+
+if TYPE_CHECKING:
+    from moltfleet.model.requests import BuildRequest
+    from moltfleet.operations.base_images import BaseImage
+    from moltfleet.operations.fleet import Fleet
+    from moltfleet.operations.provisioning import BuildFacts
 
 
 def describe(fleet: Fleet, name: str, number: int, facts: BuildFacts) -> Generation:

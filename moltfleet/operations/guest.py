@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import Endpoint
-from moltfleet.model.errors import InvalidInput, LoginRefused, MoltfleetError
-from moltfleet.model.ports import GuestSession, OnBytes
+from moltfleet.model.errors import DeadlinePassed, InvalidInput, LoginRefused, MoltfleetError
 from moltfleet.model.results import ActResult
 from moltfleet.operations.clones import clone_names, endpoint
-from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
+from moltfleet.operations.deadlines import Deadline, timeouts
 from moltfleet.operations.parallel import each
 from moltfleet.operations.ready import authorize
 
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Endpoint
+    from moltfleet.model.ports import GuestSession, OnBytes
+    from moltfleet.operations.fleet import Fleet
+
+# The login shell, as without a deadline, below something that ends it and what it has started.
+_BOUNDED = """\
+set -- timeout -k 5 "$1" "${SHELL:-/bin/sh}" -c "$2"
+command -v timeout >/dev/null || shift 4
+exec "$@"
+"""
 # Called with the clone, whether it is standard error, and what came.
 OnOutput = Callable[[str, bool, bytes], None]
 
@@ -41,24 +52,55 @@ def login(fleet: Fleet, where: Endpoint, *, timeout_s: float | None = None) -> I
 
 
 def execute(
-    fleet: Fleet, patterns: Sequence[str], command: str, *, on_output: OnOutput, jobs: int | None = None
+    fleet: Fleet,
+    patterns: Sequence[str],
+    command: str,
+    *,
+    on_output: OnOutput,
+    jobs: int | None = None,
+    timeout_s: float | None = None,
 ) -> tuple[ActResult, ...]:
-    """Run a shell command in every named clone; ``detail`` of a result is the exit status."""
+    """Run a shell command in every named clone; ``detail`` of a result is the exit status.
+
+    ``timeout_s`` is the deadline of each, with its login; None is as long as it takes.
+    """
 
     def act(name: str) -> ActResult:
         started = fleet.clock.monotonic()
         try:
-            with login(fleet, endpoint(fleet, name)) as session:
-                status = session.stream(
-                    command,
-                    on_stdout=lambda data: on_output(name, False, data),
-                    on_stderr=lambda data: on_output(name, True, data),
-                )
+            status = run_line(fleet, name, command, on_output=on_output, timeout_s=timeout_s)
         except MoltfleetError as error:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         return ActResult(name, "executed", str(status), fleet.clock.monotonic() - started)
 
     return each(clone_names(fleet, patterns), act, jobs=jobs or fleet.config.jobs)
+
+
+def run_line(fleet: Fleet, name: str, line: str, *, on_output: OnOutput, timeout_s: float | None) -> int:
+    """Log in to a clone and run a shell command line; returns its exit status.
+
+    After ``timeout_s`` it is ended in the guest, too, if that has timeout(1). Raises: DeadlinePassed, NotFound,
+    WrongState, and what a login raises.
+    """
+    deadline = None if timeout_s is None else Deadline.after(fleet.clock, timeout_s)
+    longest_s = timeouts(fleet).login
+    where = endpoint(fleet, name)
+    with login(fleet, where, timeout_s=longest_s if deadline is None else min(longest_s, deadline.left_s)) as session:
+        left_s = None if deadline is None else deadline.left_s
+        try:
+            return session.stream(
+                line if left_s is None else bounded(line, left_s),
+                on_stdout=lambda data: on_output(name, False, data),
+                on_stderr=lambda data: on_output(name, True, data),
+                timeout_s=left_s,
+            )
+        except DeadlinePassed as error:
+            raise DeadlinePassed(f"Command in {name!r} did not end within {timeout_s or 0:g} s") from error
+
+
+def bounded(line: str, seconds: float) -> str:
+    """The command line for a guest that is to end ``line`` after so long; what it lacks for that is done without."""
+    return shlex.join(("exec", "sh", "-c", _BOUNDED, "sh", str(max(1, math.ceil(seconds))), line))
 
 
 def copy(fleet: Fleet, source: str, destination: str) -> None:

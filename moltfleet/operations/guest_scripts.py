@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import CommandResult, Endpoint
 from moltfleet.model.errors import DeadlinePassed, GuestFailed, MoltfleetError, ToolFailed
 from moltfleet.model.names import printable
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import CommandResult, Endpoint
+    from moltfleet.operations.fleet import Fleet
 
 _LARGEST_ANSWER = 16 * 1024
 

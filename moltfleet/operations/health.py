@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moltfleet.model.domain import CommandResult, DomainState, Endpoint
 from moltfleet.model.errors import GuestFailed, MoltfleetError, NotFound, WrongState
@@ -19,9 +19,11 @@ from moltfleet.model.names import printable
 from moltfleet.model.results import HealthResult
 from moltfleet.operations.clones import clone_names, endpoint, get_clone
 from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest import login
 from moltfleet.operations.parallel import each
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 # As root where the guest lets us, since another user's processes and sessions are not told to others.
 _COMMAND = """\

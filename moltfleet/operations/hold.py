@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.names import printable
@@ -12,8 +13,10 @@ from moltfleet.model.records import CloneRecord, Hold
 from moltfleet.model.results import ActResult
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.deadlines import find_epoch
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _LONGEST_WHY = 200
 

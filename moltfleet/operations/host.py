@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moltfleet.model.containment import Limits
-from moltfleet.model.machine import Machine
-from moltfleet.model.ports import Bootstrap, Progress
 
 if TYPE_CHECKING:
     from moltfleet.config import Config
+    from moltfleet.model.machine import Machine
+    from moltfleet.model.ports import Bootstrap, Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.model.hostcheck import CheckState
 from moltfleet.model.size import Size
-from moltfleet.operations.host import Host
+
+if TYPE_CHECKING:
+    from moltfleet.operations.host import Host
 
 CONTAIN = "sudo moltfleet host contain"
 _CGROUPS = "/sys/fs/cgroup"

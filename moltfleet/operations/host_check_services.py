@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.model.containment import digest_of
 from moltfleet.model.size import Size
 from moltfleet.operations import host_files as files
-from moltfleet.operations.host import Host
 from moltfleet.operations.host_check_memory import CONTAIN, Finding, ok, unknown, warning
+
+if TYPE_CHECKING:
+    from moltfleet.operations.host import Host
 
 WHY_EARLYOOM = (
     "What is outside of every limit can still use up the reserve: earlyoom acts while there is something left."

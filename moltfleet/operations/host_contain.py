@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.containment import ContainedFile, Entry, FileAct, HostPlan, Manifest
 from moltfleet.model.errors import HostUnavailable, NoCapacity, ToolFailed
-from moltfleet.model.size import Size
 from moltfleet.operations import host_files as files
-from moltfleet.operations.host import Host
 from moltfleet.operations.host_check_memory import has_unified_cgroups, machine_used
 from moltfleet.operations.host_check_services import LIBVIRT_UNITS, SSHD_UNITS
 from moltfleet.operations.host_manifest import (
@@ -24,6 +23,10 @@ from moltfleet.operations.host_manifest import (
     settled,
     write_manifest,
 )
+
+if TYPE_CHECKING:
+    from moltfleet.model.size import Size
+    from moltfleet.operations.host import Host
 
 EARLYOOM = "earlyoom.service"
 INSTALL_TIMEOUT_S = 600.0

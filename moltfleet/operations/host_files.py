@@ -7,11 +7,14 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from moltfleet.model.containment import ContainedFile, Limits
 from moltfleet.model.errors import WrongState
-from moltfleet.model.ports import Bootstrap
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Bootstrap
+    from moltfleet.model.size import Size
 
 UNITS = "/etc/systemd/system"
 EGRESS_UNIT = "moltfleet-egress.service"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.containment import ContainedFile, Entry, Manifest, Phase, digest_of
 from moltfleet.model.errors import HostUnavailable, WrongState
 from moltfleet.operations import host_files as files
-from moltfleet.operations.host import Host
+
+if TYPE_CHECKING:
+    from moltfleet.operations.host import Host
 
 # In a directory that is always there: one of its own would outlive it when a removal is killed at its very end.
 MANIFEST_PATH = "/var/lib/moltfleet-host.json"

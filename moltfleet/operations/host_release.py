@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.containment import HostPlan, Manifest, Phase
 from moltfleet.operations import host_files as files
-from moltfleet.operations.host import Host
 from moltfleet.operations.host_contain import EARLYOOM, INSTALL_TIMEOUT_S, apt, released
 from moltfleet.operations.host_manifest import (
     MANIFEST_PATH,
@@ -16,6 +16,9 @@ from moltfleet.operations.host_manifest import (
     require_unedited,
     write_manifest,
 )
+
+if TYPE_CHECKING:
+    from moltfleet.operations.host import Host
 
 
 def plan_release(host: Host, *, discard_edits: bool = False) -> HostPlan:

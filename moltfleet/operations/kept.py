@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.names import not_found
-from moltfleet.model.records import CloneRecord, Layer
 from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
 from moltfleet.operations import admission, molting, repair, swapping
 from moltfleet.operations.clones import clone_names, get_clone
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
+
+if TYPE_CHECKING:
+    from moltfleet.model.records import CloneRecord, Layer
+    from moltfleet.operations.fleet import Fleet
 
 _AS_USUAL = AdmissionRequest()
 

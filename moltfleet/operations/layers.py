@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from moltfleet.model.errors import InUse, MoltfleetError, WrongState
-from moltfleet.model.records import CleanPoint, CloneRecord
 from moltfleet.model.volumes import Stamp, next_overlay_number, overlay_volume
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.records import CleanPoint, CloneRecord
+    from moltfleet.operations.fleet import Fleet
 
 
 def stamp(fleet: Fleet, volume: str) -> Stamp:

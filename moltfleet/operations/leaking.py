@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model import policy
 from moltfleet.model.errors import MoltfleetError
@@ -12,13 +13,15 @@ from moltfleet.model.events import Event, EventKind
 from moltfleet.model.policy import Act, Decision, Moment
 from moltfleet.model.requests import MoltRequest, StartRequest
 from moltfleet.model.results import ActResult
-from moltfleet.model.survey import SurveyResult
 from moltfleet.operations import pausing, settling
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.molt import molt
 from moltfleet.operations.notify import tell
 from moltfleet.operations.start import start
 from moltfleet.operations.survey import survey
+
+if TYPE_CHECKING:
+    from moltfleet.model.survey import SurveyResult
+    from moltfleet.operations.fleet import Fleet
 
 # As ``ActResult.outcome``: the second look found it well, or somebody at work.
 SPARED = "spared"

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import Domain, DomainState, Endpoint
 from moltfleet.model.errors import WrongState
 from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
 from moltfleet.model.results import CloneView, GoldenView
 from moltfleet.model.size import Size
-from moltfleet.model.volumes import Volume
 from moltfleet.operations import molting
 from moltfleet.operations.clones import get_any_golden
 from moltfleet.operations.delete import clones_of
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.hold import holding_now
+
+if TYPE_CHECKING:
+    from moltfleet.model.volumes import Volume
+    from moltfleet.operations.fleet import Fleet
 
 _LARGEST_MANIFEST = 8 << 20
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import Domain, Endpoint
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.inventory import InventoryHost
 from moltfleet.model.records import CloneRecord
 from moltfleet.operations.clones import find_host
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 
 def logins(fleet: Fleet) -> tuple[Endpoint, ...]:

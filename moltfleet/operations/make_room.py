@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.model.admission import decide
-from moltfleet.model.domain import Domain
 from moltfleet.model.errors import NoCapacity
 from moltfleet.model.load import Candidate, DomainUse, Situation
 from moltfleet.model.makingroom import Act, RoomPlan, Way, is_pressed, plan_room
@@ -15,9 +15,12 @@ from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.results import ActResult
 from moltfleet.model.size import Size
 from moltfleet.operations import measuring
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.molt import molt
 from moltfleet.operations.stop import stop
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.operations.fleet import Fleet
 
 # Less is not worth a molt.
 _LEAST_GIVEN_BACK = Size.of_mib(256)

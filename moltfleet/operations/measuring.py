@@ -9,10 +9,10 @@ from moltfleet.model.domain import Domain, VirtType
 from moltfleet.model.load import Candidate, HostLoad, Reservation, Situation
 from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.size import Size
-from moltfleet.operations.fleet import Fleet
 
 if TYPE_CHECKING:
     from moltfleet.config import Config
+    from moltfleet.operations.fleet import Fleet
 
 # A guest that is ready holds more than it did when it was measured idle, at its golden's build.
 _RAM_TIMES_IDLE = 2

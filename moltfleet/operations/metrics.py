@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from moltfleet import __version__
-from moltfleet.model.load import Situation
 from moltfleet.model.metrics import Family, Numbers, families
 from moltfleet.model.records import CloneRecord
-from moltfleet.model.survey import Ask
 from moltfleet.operations import measuring
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.nights import last_night
 from moltfleet.operations.survey import survey
+
+if TYPE_CHECKING:
+    from moltfleet.model.load import Situation
+    from moltfleet.model.survey import Ask
+    from moltfleet.operations.fleet import Fleet
 
 # Counts what earlyoom ended on the host of late; None where nobody knows.
 Count = Callable[[], int | None]

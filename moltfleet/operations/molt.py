@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import InvalidInput, MoltfleetError, WrongState
 from moltfleet.model.names import check_name
 from moltfleet.model.records import CleanPoint, CloneRecord, Phase, Verb
-from moltfleet.model.requests import MoltRequest
-from moltfleet.model.rescue import RescueResult
 from moltfleet.model.results import MoltResult, MoltSeconds
 from moltfleet.operations import admission, foreign, layers, measuring, molting, repair, rescue
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.parallel import each
 from moltfleet.operations.tallying import counted
+
+if TYPE_CHECKING:
+    from moltfleet.model.requests import MoltRequest
+    from moltfleet.model.rescue import RescueResult
+    from moltfleet.operations.fleet import Fleet
 
 
 def plan_molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[str, ...]:

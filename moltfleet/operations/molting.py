@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import AlreadyRunning, MoltfleetError, NoCapacity, NoSpace, WrongState
@@ -15,10 +16,12 @@ from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Ver
 from moltfleet.operations import after_molt, chains, layers
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import epoch, timeouts, timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.parallel import each
 from moltfleet.operations.ready import Guest, await_banner, ready
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 # A clean point whose RAM failed to come back this often in a row is not tried again (DESIGN D6).
 _FAILURES_UNTIL_SUSPECT = 2

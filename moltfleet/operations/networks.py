@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from moltfleet.model.domain import Domain
+from typing import TYPE_CHECKING
+
 from moltfleet.model.errors import InvalidInput
 from moltfleet.model.records import Attachment, BuildRecord, CloneRecord
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.operations.fleet import Fleet
 
 _OWN = "moltfleet"
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.admission import HIGHEST_PRESSURE
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.nightly import CloneNight, HostState, State, Unexplained
 from moltfleet.model.policy import Act
-from moltfleet.model.survey import SurveyResult
 from moltfleet.model.verdict import Verdict
 from moltfleet.operations import measuring, poolparts
-from moltfleet.operations.fleet import Fleet
-from moltfleet.operations.nightjournal import Journal
 from moltfleet.operations.survey import survey
+
+if TYPE_CHECKING:
+    from moltfleet.model.survey import SurveyResult
+    from moltfleet.operations.fleet import Fleet
+    from moltfleet.operations.nightjournal import Journal
 
 _ILL = (Verdict.CRITICAL, Verdict.DOWN, Verdict.PAUSED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model import nightplan
 from moltfleet.model.errors import MoltfleetError, NotFound
@@ -12,15 +13,17 @@ from moltfleet.model.nightly import UNDER_WAY, CloneNight, Scope, State
 from moltfleet.model.policy import Act, Decision
 from moltfleet.model.records import CleanPoint, CloneRecord
 from moltfleet.model.requests import MoltRequest
-from moltfleet.model.results import MoltResult
 from moltfleet.model.verdict import Verdict
 from moltfleet.operations import leaking, molting, rescue
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.molt import molt
-from moltfleet.operations.nightjournal import Journal
 from moltfleet.operations.notify import tell
 from moltfleet.operations.survey import survey
 from moltfleet.operations.warm import warm
+
+if TYPE_CHECKING:
+    from moltfleet.model.results import MoltResult
+    from moltfleet.operations.fleet import Fleet
+    from moltfleet.operations.nightjournal import Journal
 
 _REASON = "nightly"
 

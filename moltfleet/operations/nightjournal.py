@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.events import Event, EventKind
 from moltfleet.model.nightly import CloneNight, Night, Outcome, State, Step, StepName
 from moltfleet.model.nightreport import markdown
 from moltfleet.operations.deadlines import Deadline, timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.notify import tell
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,25 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moltfleet import __version__
 from moltfleet.model import nightplan
-from moltfleet.model.domain import Domain
 from moltfleet.model.errors import Busy, MoltfleetError, NotFound
 from moltfleet.model.events import Event, EventKind
 from moltfleet.model.nightly import CloneNight, Night, Outcome, Scope, State, StepName
 from moltfleet.model.nightreport import summary
 from moltfleet.model.policy import Act, Decision
 from moltfleet.model.records import CloneRecord
-from moltfleet.model.survey import CloneSurvey, SurveyResult
 from moltfleet.operations import leaking, nightafter, nightclones, repair
 from moltfleet.operations.deadlines import Deadline, timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.nightjournal import Journal, report_interrupted
 from moltfleet.operations.nights import LOCK
 from moltfleet.operations.notify import tell
 from moltfleet.operations.parallel import pause
 from moltfleet.operations.survey import survey
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.model.survey import CloneSurvey, SurveyResult
+    from moltfleet.operations.fleet import Fleet
 
 # So many failures one after the other are no matter of single clones any more.
 _MOST_IN_A_ROW = 3

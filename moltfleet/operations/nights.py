@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.events import Event, EventKind
 from moltfleet.model.nightly import LastNight, Night, Outcome
 from moltfleet.operations.deadlines import hours_since
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.notify import tell
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 # Of no clone: names have no dot.
 LOCK = "run.night"

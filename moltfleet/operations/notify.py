@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from moltfleet.model.errors import MoltfleetError
-from moltfleet.model.events import Event
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.events import Event
+    from moltfleet.operations.fleet import Fleet
 
 
 def tell(fleet: Fleet, event: Event) -> None:

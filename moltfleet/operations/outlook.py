@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from moltfleet.model.forecast import Verdict
-from moltfleet.model.health import Health
 from moltfleet.model.outlook import Forecast, Outlook
 from moltfleet.model.size import Size
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.health import check_health
+
+if TYPE_CHECKING:
+    from moltfleet.model.health import Health
+    from moltfleet.operations.fleet import Fleet
 
 _GROWS = frozenset((Verdict.GROWING, Verdict.LEAKING, Verdict.CRITICAL))
 

@@ -6,9 +6,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from moltfleet.model.ports import Clock
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Clock
 
 _R = TypeVar("_R")
 # How long an interrupted command waits for its threads to notice; a second Ctrl-C ends that, too.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import DomainState
 from moltfleet.model.errors import WrongState
 from moltfleet.model.events import Event, EventKind
-from moltfleet.model.vitals import Vitals
 from moltfleet.operations.clones import get_clone
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.notify import tell
+
+if TYPE_CHECKING:
+    from moltfleet.model.vitals import Vitals
+    from moltfleet.operations.fleet import Fleet
 
 _LOOK_S = 20.0
 

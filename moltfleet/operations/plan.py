@@ -14,17 +14,17 @@ from moltfleet.model.capacity import LEAST_CLONE, Capacity, calculate
 from moltfleet.model.errors import HostUnavailable, InvalidInput
 from moltfleet.model.fit import fit
 from moltfleet.model.load import Candidate, HostLoad
-from moltfleet.model.mix import Mix
 from moltfleet.model.plan import VCPUS, CloneFigures, DiskFigures, HostFigures, Now, Plan, Workload
 from moltfleet.model.plan_notes import notes
 from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.size import Size
 from moltfleet.operations import measuring
 from moltfleet.operations.clones import get_golden
-from moltfleet.operations.fleet import Fleet
 
 if TYPE_CHECKING:
     from moltfleet.config import Config
+    from moltfleet.model.mix import Mix
+    from moltfleet.operations.fleet import Fleet
 
 # Below it nothing runs beside a hypervisor: the figure is a typing error.
 _LEAST_HOST = Size.of_gib(1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import Domain
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Record
 from moltfleet.model.report import PoolPart, total
 from moltfleet.model.volumes import Volume, marked_volume, marker_volume
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
 
 
 class Kind(StrEnum):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from moltfleet.model.domain import DomainState
 from moltfleet.model.errors import WrongState
 from moltfleet.operations.deadlines import Deadline, timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import pause
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _POLL_S = 0.2
 # ACPI presses are lost on a guest that is still booting: repeat them.

@@ -5,21 +5,24 @@ from __future__ import annotations
 import shlex
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.identity import IdentityFacts, missing, parse_facts, shared
 from moltfleet.model.recipe import GuestIdentity, HostKeyPair
-from moltfleet.model.records import CloneRecord, GoldenRecord
-from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import probe_domain
 from moltfleet.operations import admission, create, measuring, networks, removing, seeding
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.create_plan import CreatePlan
 from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import check_wanted, each
 from moltfleet.operations.ready import Guest, ready
+
+if TYPE_CHECKING:
+    from moltfleet.model.records import CloneRecord, GoldenRecord
+    from moltfleet.model.requests import AdmissionRequest
+    from moltfleet.operations.fleet import Fleet
 
 _PROBE_MEMORY = Size.of_gib(2)
 _ROOM_S = 300.0

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moltfleet import __version__
 from moltfleet.model.domain import Endpoint
@@ -15,17 +16,19 @@ from moltfleet.model.errors import GuestFailed, GuestUnreachable
 from moltfleet.model.guesttools import Lack
 from moltfleet.model.identity import IdentityFacts, parse_facts
 from moltfleet.model.names import printable, printable_lines
-from moltfleet.model.ports import GuestSession
-from moltfleet.model.recipe import Profile, Script
-from moltfleet.model.records import BuildRecord
-from moltfleet.model.requests import BuildRequest
 from moltfleet.operations import stages, tools_archive, tools_session
 from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.power import power_off
 from moltfleet.operations.ready import Guest, ready
-from moltfleet.operations.stages import Stage
 from moltfleet.operations.tools import bring_up_to_date
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import GuestSession
+    from moltfleet.model.recipe import Profile, Script
+    from moltfleet.model.records import BuildRecord
+    from moltfleet.model.requests import BuildRequest
+    from moltfleet.operations.fleet import Fleet
+    from moltfleet.operations.stages import Stage
 
 # Memory right after a boot is not the idle figure.
 _SETTLE_S = 2

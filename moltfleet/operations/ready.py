@@ -19,13 +19,14 @@ from moltfleet.model.errors import (
     WrongState,
 )
 from moltfleet.model.names import printable, printable_lines
-from moltfleet.model.ports import GuestSession, Step
 from moltfleet.operations.deadlines import Deadline, timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from moltfleet.model.ports import GuestSession, Step
+    from moltfleet.operations.fleet import Fleet
 
 _POLL_S = 0.25
 _BANNER_S = 2.0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import InUse, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Verb
 from moltfleet.operations import layers
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 
 def remove_clone(fleet: Fleet, name: str, clone: CloneRecord) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from moltfleet.model.domain import Domain
+from typing import TYPE_CHECKING
+
 from moltfleet.model.errors import Busy, GuestFailed, MoltfleetError, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Phase, Record, Verb
 from moltfleet.operations import admission, after_molt, clean, layers, molting, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import hours_since
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Domain
+    from moltfleet.operations.fleet import Fleet
 
 
 def repair_clone(fleet: Fleet, name: str, *, spares_shed: bool = False, for_molt: bool = False) -> None:

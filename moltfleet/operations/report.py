@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet import __version__
 from moltfleet.model import findings, headroom, rightsize
@@ -13,14 +14,16 @@ from moltfleet.model.domain import Domain, DomainState
 from moltfleet.model.load import Candidate, DomainUse, Situation
 from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.report import CloneUse, DiskUse, GenerationUse, GoldenUse, Report, total
-from moltfleet.model.results import CloneView
 from moltfleet.model.size import Size
 from moltfleet.model.volumes import Volume
 from moltfleet.operations import measuring, outlook, poolparts
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.listing import view_clones
 from moltfleet.operations.poolparts import Kind
+
+if TYPE_CHECKING:
+    from moltfleet.model.results import CloneView
+    from moltfleet.operations.fleet import Fleet
 
 Volumes = Mapping[str, Volume]
 

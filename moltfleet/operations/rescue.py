@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import DomainState
 from moltfleet.model.errors import (
@@ -20,20 +21,22 @@ from moltfleet.model.errors import (
     WrongState,
 )
 from moltfleet.model.names import printable
-from moltfleet.model.records import CloneRecord
-from moltfleet.model.requests import MoltRequest
 from moltfleet.model.rescue import Manifest, Outcome, Part, RescueResult, is_missing, label_of, worst
 from moltfleet.operations import molting
 from moltfleet.operations.clones import clone_names, endpoint, get_clone
 from moltfleet.operations.deadlines import Deadline, timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest import login
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.measuring import is_emulated
 from moltfleet.operations.parallel import each
 from moltfleet.operations.rescue_guest import SCRIPT, Asking, look
-from moltfleet.operations.rescue_list import Found
 from moltfleet.operations.rescue_pieces import Pieces, described
+
+if TYPE_CHECKING:
+    from moltfleet.model.records import CloneRecord
+    from moltfleet.model.requests import MoltRequest
+    from moltfleet.operations.fleet import Fleet
+    from moltfleet.operations.rescue_list import Found
 
 # One piece may not use up the time of all.
 _LONGEST_PIECE_S = 300.0

@@ -11,11 +11,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.names import printable
-from moltfleet.model.ports import GuestSession
 from moltfleet.operations.rescue_list import Found, read_list
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import GuestSession
 
 SCRIPT = "rescue.sh"
 _LARGEST_LIST = 1 << 20

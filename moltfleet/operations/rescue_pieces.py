@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import DeadlinePassed, GuestFailed, GuestUnreachable, MoltfleetError, NoCapacity
 from moltfleet.model.names import printable
 from moltfleet.model.rescue import Check, GitParts, Part, PartState, Renamed, Repository, RescueDraft, Unpacked
 from moltfleet.model.size import Size
-from moltfleet.operations.deadlines import Deadline
 from moltfleet.operations.rescue_guest import Asking, too_large
 from moltfleet.operations.rescue_list import Found, told
+
+if TYPE_CHECKING:
+    from moltfleet.operations.deadlines import Deadline
 
 # One piece may not use up the time of all.
 _LONGEST_PIECE_S = 300.0

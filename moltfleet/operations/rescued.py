@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import ChecksumMismatch, InvalidInput, MoltfleetError
 from moltfleet.model.names import match_names, not_found, printable
 from moltfleet.model.rescue import SavedRescue, is_label
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _DAY_S = 86_400
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.requests import AdmissionRequest, StopRequest
 from moltfleet.model.results import ActResult
 from moltfleet.operations import admission, foreign, repair
 from moltfleet.operations.clones import clone_names, get_clone
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
 from moltfleet.operations.start import start_one
 from moltfleet.operations.stop import stop_one
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _AS_USUAL = AdmissionRequest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import HostUnavailable
 from moltfleet.model.schedule import (
@@ -17,7 +18,9 @@ from moltfleet.model.schedule import (
     with_block,
     without_block,
 )
-from moltfleet.operations.scheduling import Scheduling
+
+if TYPE_CHECKING:
+    from moltfleet.operations.scheduling import Scheduling
 
 
 def plan(scheduling: Scheduling, schedule: Schedule) -> tuple[str, ...]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import HostUnavailable
-from moltfleet.model.machine import Machine
-from moltfleet.model.ports import Clock, Progress
-from moltfleet.model.schedule import Accounts, At, Every, Job, Kind
 
 if TYPE_CHECKING:
     from moltfleet.config import Config
+    from moltfleet.model.machine import Machine
+    from moltfleet.model.ports import Clock, Progress
+    from moltfleet.model.schedule import Accounts, At, Every, Job, Kind
 
 # Its members may use libvirt.
 GROUP = "libvirt"

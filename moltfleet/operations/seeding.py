@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 from moltfleet.model.ports import SeedSpec
-from moltfleet.model.recipe import GuestIdentity
-from moltfleet.model.records import CloneRecord
 from moltfleet.model.size import Size
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.recipe import GuestIdentity
+    from moltfleet.model.records import CloneRecord
+    from moltfleet.operations.fleet import Fleet
 
 
 def write_clone_seed(fleet: Fleet, clone: CloneRecord, identity: GuestIdentity) -> None:

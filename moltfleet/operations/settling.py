@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from moltfleet.model.size import Size
 from moltfleet.operations.deadlines import Deadline
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import pause
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 # A guest that grows by less than this in that time has done with its boot; one that never does waits for nobody.
 MOST_GROWTH = Size.of_mib(64)

@@ -6,16 +6,19 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.ports import SeedSpec
 from moltfleet.model.recipe import CloudConfig, GuestIdentity, HostKeyPair
-from moltfleet.model.size import Size
 from moltfleet.model.volumes import seed_volume, stage_volume
 from moltfleet.operations import base_images, seeding
-from moltfleet.operations.base_images import BaseImage
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.power import power_off
+
+if TYPE_CHECKING:
+    from moltfleet.model.size import Size
+    from moltfleet.operations.base_images import BaseImage
+    from moltfleet.operations.fleet import Fleet
 
 # Changes when the way a stage is made changes, so that old ones are not reused.
 _RECIPE_VERSION = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import Domain, DomainState
 from moltfleet.model.errors import MoltfleetError, WrongState
@@ -12,9 +13,11 @@ from moltfleet.model.requests import AdmissionRequest, StartRequest
 from moltfleet.model.results import ActResult
 from moltfleet.operations import admission, first_boot, foreign, layers, measuring, pausing, repair, settling
 from moltfleet.operations.clones import clone_names, find_endpoint, get_clone
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
 from moltfleet.operations.ready import Guest, ready
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _AS_USUAL = StartRequest()
 

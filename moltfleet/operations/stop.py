@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError, NotFound
-from moltfleet.model.requests import StopRequest
 from moltfleet.model.results import ActResult
 from moltfleet.operations import repair
 from moltfleet.operations.clones import clone_names, get_clone
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
 from moltfleet.operations.power import power_off
+
+if TYPE_CHECKING:
+    from moltfleet.model.requests import StopRequest
+    from moltfleet.operations.fleet import Fleet
 
 
 def stop(fleet: Fleet, patterns: Sequence[str], request: StopRequest) -> tuple[ActResult, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from moltfleet.model import policy
 from moltfleet.model.busy import is_busy
@@ -16,15 +17,17 @@ from moltfleet.model.events import Event, EventKind
 from moltfleet.model.names import match_names
 from moltfleet.model.records import CloneRecord, Phase, Verb
 from moltfleet.model.samples import LOOK_BACK_S, POOL, Sample, course, ending_with, rise
-from moltfleet.model.size import Size
 from moltfleet.model.survey import Ask, CloneSurvey, PoolSurvey, SurveyResult
 from moltfleet.model.verdict import Judgement, Look, Verdict, fresh_balloon, judge, judge_pool, total_kills
 from moltfleet.model.vitals import Reason, Vitals
 from moltfleet.operations.asking import Answer, ask_guests
 from moltfleet.operations.deadlines import find_epoch, timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.hold import holding_now
 from moltfleet.operations.notify import tell
+
+if TYPE_CHECKING:
+    from moltfleet.model.size import Size
+    from moltfleet.operations.fleet import Fleet
 
 # Statistics of a thousand running domains take a second; a QEMU that hangs would keep them waiting for ever.
 _STATISTICS_S = 20.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import MoltfleetError
@@ -10,8 +11,10 @@ from moltfleet.model.records import CloneRecord, Layer, Pending, Verb
 from moltfleet.operations import foreign, layers, molting
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.ready import Guest, ready
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 
 def journal(fleet: Fleet, name: str, clone: CloneRecord, shed: Layer) -> CloneRecord:

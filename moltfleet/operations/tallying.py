@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import Busy, MoltfleetError
-from moltfleet.model.results import MoltResult
 from moltfleet.operations.deadlines import timestamp
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.model.results import MoltResult
+    from moltfleet.operations.fleet import Fleet
 
 _LOG = logging.getLogger(__name__)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import GuestFailed, MoltfleetError, WrongState
 from moltfleet.model.guesttools import Found, Lack, ToolsArchive, ToolsState, ToolsView
-from moltfleet.model.ports import GuestSession
 from moltfleet.model.results import ActResult
 from moltfleet.operations import repair, tools_session
 from moltfleet.operations.clones import clone_names, endpoint, get_clone
 from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest import login
 from moltfleet.operations.parallel import each
 from moltfleet.operations.tools_archive import pack
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import GuestSession
+    from moltfleet.operations.fleet import Fleet
 
 
 def status(fleet: Fleet, patterns: Sequence[str], *, jobs: int | None = None) -> tuple[ToolsView, ...]:

@@ -6,11 +6,14 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from moltfleet import __version__
 from moltfleet.model.errors import NotFound
 from moltfleet.model.guesttools import ToolsArchive
-from moltfleet.operations.fleet import Fleet
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _FOLDER = "guest"
 _INSTALLER = "install.py"

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import CommandResult
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.guesttools import SCHEMA, Found, Lack, ToolsArchive, ToolsReport
 from moltfleet.model.names import printable, printable_lines
-from moltfleet.model.ports import GuestSession
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import CommandResult
+    from moltfleet.model.ports import GuestSession
 
 _LARGEST_REPORT = 1 << 20
 _LARGEST_OUTPUT = 64 * 1024

@@ -9,20 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.guesttools import Proof, ProofResult, ToolsArchive, ToolsState, Unproven
-from moltfleet.model.ports import GuestSession, Step
 from moltfleet.operations import tools_session
 from moltfleet.operations.clones import clone_names, endpoint
 from moltfleet.operations.deadlines import Deadline, timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest import login
 from moltfleet.operations.parallel import each, pause
 from moltfleet.operations.tools import check_fit
 from moltfleet.operations.tools_archive import pack
 from moltfleet.operations.trials import Trials, brought, document_of, end_of, text_of
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Endpoint
+    from moltfleet.model.ports import GuestSession, Step
+    from moltfleet.operations.fleet import Fleet
 
 _PROGRAM = "proofs.py"
 # Proofs that are one program, and whether it is run as root. The first puts aside what the leak would push out.

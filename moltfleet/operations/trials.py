@@ -11,14 +11,17 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import CommandResult
 from moltfleet.model.errors import GuestFailed, MoltfleetError
 from moltfleet.model.names import printable
-from moltfleet.model.ports import GuestSession
 from moltfleet.operations.deadlines import timeouts
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.tools_archive import tar_of
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import CommandResult
+    from moltfleet.model.ports import GuestSession
+    from moltfleet.operations.fleet import Fleet
 
 _LARGEST_ANSWER = 256 * 1024
 # What mktemp makes of our pattern: it comes out of a guest and goes into commands.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import Layer, Phase, Verb
 from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import MoltResult, MoltSeconds
 from moltfleet.operations import admission, molting, repair, swapping
 from moltfleet.operations.clones import get_clone
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.start import start_one
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _AS_USUAL = AdmissionRequest()
 

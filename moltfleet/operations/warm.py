@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord
@@ -11,8 +12,10 @@ from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import ActResult
 from moltfleet.operations import admission, clean, foreign, layers, molting, repair
 from moltfleet.operations.clones import clone_names, get_clone
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import each
+
+if TYPE_CHECKING:
+    from moltfleet.operations.fleet import Fleet
 
 _AS_USUAL = AdmissionRequest()
 

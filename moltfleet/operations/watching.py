@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError
-from moltfleet.model.ports import Samples
-from moltfleet.model.samples import Sample
-from moltfleet.model.survey import Ask, SurveyResult
-from moltfleet.operations.fleet import Fleet
 from moltfleet.operations.parallel import pause
 from moltfleet.operations.survey import survey
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import Samples
+    from moltfleet.model.samples import Sample
+    from moltfleet.model.survey import Ask, SurveyResult
+    from moltfleet.operations.fleet import Fleet
 
 # Of one subject; looked at every second that is longer than any forecast looks back to a burst.
 _MOST = 1200

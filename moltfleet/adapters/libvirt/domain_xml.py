@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.libvirt import metadata
 from moltfleet.model.domain import DomainSpec, VirtType
-from moltfleet.model.records import Attachment
+
+if TYPE_CHECKING:
+    from moltfleet.model.records import Attachment
 
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 ET.register_namespace(metadata.PREFIX, metadata.NAMESPACE)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import libvirt
 
-from moltfleet.adapters.libvirt.gate import Gate
 from moltfleet.model.load import HostLoad
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.adapters.libvirt.gate import Gate
 
 _REMOTE = "the host is remote, and libvirt does not tell it"
 

@@ -9,14 +9,16 @@ import socket
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import libvirt
 
-from moltfleet.adapters.libvirt.gate import Gate
 from moltfleet.model.errors import NoCapacity, NotFound, ToolFailed
-from moltfleet.model.ports import Locks
 from moltfleet.model.records import Attachment
+
+if TYPE_CHECKING:
+    from moltfleet.adapters.libvirt.gate import Gate
+    from moltfleet.model.ports import Locks
 
 # 52:54:00 is QEMU's own prefix; "mf" makes ours recognisable. The last octet is the slot's address.
 _MAC_PREFIX = "52:54:00:6d:66"

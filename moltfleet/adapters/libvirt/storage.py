@@ -7,12 +7,11 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import libvirt
 
 from moltfleet.adapters.libvirt import domain_xml, metadata, storage_xml
-from moltfleet.adapters.libvirt.gate import Gate
 from moltfleet.adapters.libvirt.storage_xml import NewVolume
 from moltfleet.model.errors import (
     DeadlinePassed,
@@ -23,10 +22,13 @@ from moltfleet.model.errors import (
     NotFound,
     WrongState,
 )
-from moltfleet.model.ports import Locks, OnBytes
 from moltfleet.model.records import CloneRecord
 from moltfleet.model.size import Size
-from moltfleet.model.volumes import Volume
+
+if TYPE_CHECKING:
+    from moltfleet.adapters.libvirt.gate import Gate
+    from moltfleet.model.ports import Locks, OnBytes
+    from moltfleet.model.volumes import Volume
 
 _T = TypeVar("_T")
 # A refresh fails with a generic code 1 as long as anybody builds a volume in the pool: it is tried again.

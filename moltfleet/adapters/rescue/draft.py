@@ -9,17 +9,20 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.flush import FlushedFileSystem
 from moltfleet.adapters.rescue import manifests
 from moltfleet.adapters.rescue.archive import BadArchive
 from moltfleet.adapters.rescue.checking import check_repository
-from moltfleet.adapters.rescue.ledger import Ledger
 from moltfleet.adapters.rescue.unpacking import unpack
 from moltfleet.model.errors import GuestFailed, NoSpace, ToolFailed
 from moltfleet.model.names import printable, printable_lines
 from moltfleet.model.rescue import Check, GitParts, Manifest, SavedRescue, StoredFile, Unpacked
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.adapters.rescue.ledger import Ledger
 
 # What a guest's text may take; its end says most.
 _LARGEST_TEXT = 8 << 20

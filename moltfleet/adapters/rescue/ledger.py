@@ -7,9 +7,12 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import NoCapacity, NoSpace
-from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.size import Size
 
 _MAKE_ROOM = "Make room: moltfleet rescue prune. Or raise the limits under [rescue] in the config."
 # The file system is asked again after so many bytes.

@@ -10,14 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import paramiko
 from paramiko.channel import Channel
 
 from moltfleet.adapters.ssh import faults
-from moltfleet.adapters.ssh.transport import GuestTransport
 from moltfleet.model.domain import CommandResult
-from moltfleet.model.errors import MoltfleetError
+
+if TYPE_CHECKING:
+    from moltfleet.adapters.ssh.transport import GuestTransport
+    from moltfleet.model.errors import MoltfleetError
 
 OnOutput = Callable[[bytes], None]
 
@@ -87,27 +90,41 @@ def run(
     return CommandResult(code, bytes(out.kept), bytes(err.kept))
 
 
-def stream(transport: GuestTransport, name: str, command: str, on_stdout: OnOutput, on_stderr: OnOutput) -> int:
+def stream(
+    transport: GuestTransport,
+    name: str,
+    command: str,
+    on_stdout: OnOutput,
+    on_stderr: OnOutput,
+    *,
+    timeout_s: float | None = None,
+) -> int:
     """Run ``command`` until its output ends, as ssh(1) does, and return its exit status.
 
-    Raises: GuestUnreachable; DeadlinePassed when the guest does not even start it.
+    With ``timeout_s`` a daemon that it leaves behind is not waited for. Raises: GuestUnreachable; DeadlinePassed, also
+    when the guest does not even start it.
     """
-    deadline = time.monotonic() + _START_S
+    longest = math.inf if timeout_s is None else timeout_s
+    start_s = min(_START_S, longest)
+    end = time.monotonic() + longest
+
+    def translated(overdue_s: float, deadline: float) -> contextlib.AbstractContextManager[None]:
+        return _translated(name, lambda: faults.unfinished(name, overdue_s, b""), deadline)
+
     with contextlib.ExitStack() as stack:
-        with _translated(name, lambda: faults.unfinished(name, _START_S, b""), deadline), cutoff(transport, _START_S):
-            channel = stack.enter_context(_started(transport, command, b"", _START_S))
-        chunks = _chunks(channel, None)
-        while piece := _next(name, chunks):
+        with translated(start_s, time.monotonic() + start_s), cutoff(transport, start_s):
+            channel = stack.enter_context(_started(transport, command, b"", start_s))
+        chunks = _chunks(channel, None if timeout_s is None else end)
+        while True:
+            # Apart from the callers' callbacks, whose own errors are not the guest's.
+            with translated(longest, end):
+                piece = next(chunks, None)
+            if piece is None:
+                break
             is_error, chunk = piece
             (on_stderr if is_error else on_stdout)(chunk)
-        with _translated(name, lambda: faults.lost(name, None), math.inf):
-            return _exit_code(transport, channel, None)
-
-
-def _next(name: str, chunks: Iterator[tuple[bool, bytes]]) -> tuple[bool, bytes] | None:
-    """Take one piece; apart from the callers' callbacks, whose own errors are not the guest's."""
-    with _translated(name, lambda: faults.lost(name, None), math.inf):
-        return next(chunks, None)
+        with translated(longest, end):
+            return _exit_code(transport, channel, None if timeout_s is None else max(0.0, end - time.monotonic()))
 
 
 @contextlib.contextmanager

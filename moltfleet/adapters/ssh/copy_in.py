@@ -6,12 +6,15 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.ssh.sftp import CHUNK, Sftp, remote_path
 from moltfleet.adapters.ssh.tally import Tally
 from moltfleet.model.errors import InvalidInput, NotFound, ToolFailed
 from moltfleet.model.names import printable
-from moltfleet.model.ports import OnBytes, OnSkip
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import OnBytes, OnSkip
 
 
 def put(sftp: Sftp, local: Path, remote: str, *, on_bytes: OnBytes | None, on_skip: OnSkip | None) -> None:

@@ -7,14 +7,17 @@ import posixpath
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.ssh.landing import Landing, is_safe_link, is_safe_name
 from moltfleet.adapters.ssh.sftp import MOST_ENTRIES, Entry, Sftp, remote_path
 from moltfleet.adapters.ssh.tally import Tally
 from moltfleet.model.errors import GuestFailed, InvalidInput, NotFound
 from moltfleet.model.names import printable
-from moltfleet.model.ports import OnBytes, OnSkip
 from moltfleet.model.size import Size
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import OnBytes, OnSkip
 
 # Deeper than any work tree; a guest can claim endless ones.
 _DEEPEST = 100

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import (
     DeadlinePassed,
     GuestUnreachable,
@@ -15,6 +15,9 @@ from moltfleet.model.errors import (
     WrongState,
 )
 from moltfleet.model.names import printable, printable_lines
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Endpoint
 
 
 def unreachable(endpoint: Endpoint, reason: BaseException) -> GuestUnreachable:

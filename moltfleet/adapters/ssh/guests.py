@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.ssh.banner import read_banner
-from moltfleet.model.domain import Endpoint
-from moltfleet.model.ports import GuestSession
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Endpoint
+    from moltfleet.model.ports import GuestSession
 
 
 class SshGuests:

@@ -12,15 +12,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import paramiko
 
 from moltfleet.adapters.ssh import faults
 from moltfleet.adapters.ssh.session import SshSession
 from moltfleet.adapters.ssh.transport import BoundedSocket, GuestTransport
-from moltfleet.model.domain import Endpoint
 from moltfleet.model.errors import ToolFailed
 from moltfleet.model.names import printable
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import Endpoint
 
 # How long sent bytes may stay unacknowledged before the kernel gives the connection up: it ends a wait for a paused
 # or vanished guest, which TCP by itself continues for a quarter of an hour (tcp(7), TCP_USER_TIMEOUT).

@@ -6,13 +6,16 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moltfleet.adapters.ssh import command as commands
 from moltfleet.adapters.ssh import copy_in, copy_out
 from moltfleet.adapters.ssh.sftp import Sftp, open_sftp, remote_path
-from moltfleet.adapters.ssh.transport import GuestTransport
-from moltfleet.model.domain import CommandResult
-from moltfleet.model.ports import OnBytes, OnSkip
+
+if TYPE_CHECKING:
+    from moltfleet.adapters.ssh.transport import GuestTransport
+    from moltfleet.model.domain import CommandResult
+    from moltfleet.model.ports import OnBytes, OnSkip
 
 
 class SshSession:
@@ -28,9 +31,16 @@ class SshSession:
         """See the port. A command that outlives its deadline is left to the guest; the session stays usable."""
         return commands.run(self._transport, self._name, command, input=input, timeout_s=timeout_s, limit=limit)
 
-    def stream(self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]) -> int:
-        """See the port."""
-        return commands.stream(self._transport, self._name, command, on_stdout, on_stderr)
+    def stream(
+        self,
+        command: str,
+        *,
+        on_stdout: Callable[[bytes], None],
+        on_stderr: Callable[[bytes], None],
+        timeout_s: float | None = None,
+    ) -> int:
+        """See the port. A command that outlives its deadline is left to the guest; the session stays usable."""
+        return commands.stream(self._transport, self._name, command, on_stdout, on_stderr, timeout_s=timeout_s)
 
     def put(self, local: Path, remote: str, *, on_bytes: OnBytes | None = None, on_skip: OnSkip | None = None) -> None:
         """See the port."""

@@ -14,6 +14,7 @@ import stat
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import paramiko
 from paramiko.message import Message
@@ -22,9 +23,11 @@ from paramiko.sftp_attr import SFTPAttributes
 
 from moltfleet.adapters.ssh import faults
 from moltfleet.adapters.ssh.command import cutoff
-from moltfleet.adapters.ssh.transport import GuestTransport
 from moltfleet.model.errors import GuestFailed, InvalidInput, MoltfleetError, NotFound
 from moltfleet.model.names import printable
+
+if TYPE_CHECKING:
+    from moltfleet.adapters.ssh.transport import GuestTransport
 
 # How long a guest may stay silent in the middle of a copy.
 SILENCE_S = 60.0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from moltfleet.model.names import printable
-from moltfleet.model.ports import OnBytes, OnSkip
+
+if TYPE_CHECKING:
+    from moltfleet.model.ports import OnBytes, OnSkip
 
 
 @dataclass(slots=True)
