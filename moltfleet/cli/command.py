@@ -149,6 +149,15 @@ def parse_size(value: str | Size) -> Size:
         raise click.BadParameter(f"{error.brief}. {error.hint}") from error
 
 
+timeout_option = click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 604_800),
+    metavar="SECONDS",
+    help="Give up on a clone after so long, its login counted, and end the command there.",
+)
+
+
 FILE = click.Path(path_type=Path)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moltfleet.cli.command import FleetCommand, GuestCommand
+from moltfleet.cli.command import FleetCommand, GuestCommand, timeout_option
 from moltfleet.cli.completing import complete_clones, complete_paths
 from moltfleet.cli.documents import copy_document, exec_document
 from moltfleet.cli.errors import tell
@@ -75,9 +75,16 @@ def _known(fleet: Fleet) -> tuple[Endpoint, ...]:
     metavar="N",
     help="In how many clones to run it side by side.  [default: the config's]",
 )
+@timeout_option
 @pass_invocation
 def exec_command(
-    invocation: Invocation, /, *, patterns: tuple[str, ...], jobs: int | None, command: tuple[str, ...]
+    invocation: Invocation,
+    /,
+    *,
+    patterns: tuple[str, ...],
+    jobs: int | None,
+    timeout_s: float | None,
+    command: tuple[str, ...],
 ) -> None:
     """Run a command in clones, side by side.
 
@@ -94,7 +101,7 @@ def exec_command(
     if invocation.dry_run:
         return invocation.show_plan(tuple(f"{name}: {line}" for name in clone_names(invocation.fleet, patterns)))
     output = Collected() if invocation.json else _streams(patterns)
-    results = execute(invocation.fleet, patterns, line, on_output=output.write, jobs=jobs)
+    results = execute(invocation.fleet, patterns, line, on_output=output.write, jobs=jobs, timeout_s=timeout_s)
     if isinstance(output, Collected):
         invocation.show(exec_document(output.of(result) for result in results), "")
     else:

@@ -21,8 +21,18 @@ class GuestSession(Protocol):
     def run(self, command: str, *, input: bytes = b"", timeout_s: float = 60.0, limit: int = 1 << 20) -> CommandResult:
         """Run a shell command, output cut at ``limit`` bytes each. Raises: DeadlinePassed, GuestUnreachable."""
 
-    def stream(self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]) -> int:
-        """Run a shell command, handing output on as it comes; returns the exit status (128+n for a signal)."""
+    def stream(
+        self,
+        command: str,
+        *,
+        on_stdout: Callable[[bytes], None],
+        on_stderr: Callable[[bytes], None],
+        timeout_s: float | None = None,
+    ) -> int:
+        """Run a shell command, handing output on as it comes; returns the exit status (128+n for a signal).
+
+        Raises: GuestUnreachable; DeadlinePassed after ``timeout_s``, None being as long as it takes.
+        """
 
     def put(self, local: Path, remote: str, *, on_bytes: OnBytes | None = None, on_skip: OnSkip | None = None) -> None:
         """Make ``remote`` what the file or directory ``local`` is (SFTP); directories are merged.

@@ -254,8 +254,15 @@ class FakeSession:
         result = self.guest.run(command, input)
         return CommandResult(result.exit_code, result.stdout[:limit], result.stderr[:limit])
 
-    def stream(self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]) -> int:
-        result = self.run(command)
+    def stream(
+        self,
+        command: str,
+        *,
+        on_stdout: Callable[[bytes], None],
+        on_stderr: Callable[[bytes], None],
+        timeout_s: float | None = None,
+    ) -> int:
+        result = self.run(command, timeout_s=60.0 if timeout_s is None else timeout_s)
         for sink, data in ((on_stdout, result.stdout), (on_stderr, result.stderr)):
             if data:
                 sink(data)

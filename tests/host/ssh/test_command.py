@@ -92,6 +92,28 @@ def test_a_stream_passes_signals_through(session):
     assert session.stream("kill -INT $$", on_stdout=lambda _: None, on_stderr=lambda _: None) == 130
 
 
+def test_a_stream_that_outlives_its_deadline_ends_and_leaves_the_session_usable(session):
+    arrived: list[bytes] = []
+    started = time.monotonic()
+    with pytest.raises(DeadlinePassed):
+        session.stream(
+            "while :; do echo again; done", on_stdout=arrived.append, on_stderr=arrived.append, timeout_s=0.7
+        )
+    assert time.monotonic() - started < 5
+    assert arrived[0].startswith(b"again\n")
+    assert session.run("echo alive").text == "alive\n"
+
+
+def test_a_stream_with_a_deadline_does_not_wait_for_a_daemon_that_keeps_its_output(session):
+    started = time.monotonic()
+    arrived: list[bytes] = []
+    status = session.stream(
+        "sleep 60 & echo done; exit 3", on_stdout=arrived.append, on_stderr=arrived.append, timeout_s=30
+    )
+    assert (status, b"".join(arrived)) == (3, b"done\n")
+    assert time.monotonic() - started < 10
+
+
 def test_an_error_of_the_reader_is_not_taken_for_the_guest_s(session):
     def closed_pipe(_: bytes) -> None:
         raise BrokenPipeError

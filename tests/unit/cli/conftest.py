@@ -199,7 +199,14 @@ class MemorySession:
     name: str
     copied: list[tuple[str, str, str]]
 
-    def stream(self, command: str, *, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]) -> int:
+    def stream(
+        self,
+        command: str,
+        *,
+        on_stdout: Callable[[bytes], None],
+        on_stderr: Callable[[bytes], None],
+        timeout_s: float | None = None,
+    ) -> int:
         on_stdout(f"{command} on {self.name}\n".encode())
         on_stderr(b"noise\n")
         return int(self.name[-1]) if command == "number" else 0 if command == "true" else 7

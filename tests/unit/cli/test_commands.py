@@ -300,6 +300,13 @@ def test_exec_without_a_command_is_a_usage_error(do: Do) -> None:
     assert outcome.stderr.startswith("Error: No command is given; it comes after --\n")
 
 
+def test_exec_takes_a_deadline(do: Do) -> None:
+    outcome = do("exec", "base-1", "--timeout", "30", "--", "true")
+    assert outcome.exit_code == 7
+    assert "timeout -k 5" in outcome.stdout and outcome.stdout.endswith(" 30 true on base-1\n")
+    assert do("exec", "base-1", "--timeout", "0", "--", "true").exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("args", "copied"),
     [

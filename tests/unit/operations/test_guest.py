@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,29 @@ def test_every_login_is_closed_again(clone: World) -> None:
 def test_an_unknown_clone_is_not_found(clone: World) -> None:
     with pytest.raises(NotFound):
         run(clone, "crab-9")
+
+
+def test_a_deadline_ends_a_command_and_says_which(clone: World) -> None:
+    clone.hypervisor.behave("crab-1", hangs=True)
+    (result,) = guest.execute(clone.fleet, ["crab-1"], "make", on_output=lambda *_: None, timeout_s=30)
+    assert result.error and result.error.exit_code is ExitCode.TIMEOUT
+    assert result.error.brief == "Command in 'crab-1' did not end within 30 s"
+    assert result.seconds == pytest.approx(30)
+
+
+@pytest.mark.allow("subprocess")
+@pytest.mark.parametrize("has_timeout", [True, False])
+def test_a_guest_ends_a_command_itself_where_it_can(tmp_path: Path, has_timeout: bool) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "bash", "sleep", "touch", *(["timeout"] if has_timeout else [])):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    line = f"touch {tmp_path}/begun; sleep 3; touch '{tmp_path}/the end'; exit 7"
+    argv = [str(programs / "sh"), "-c", guest.bounded(line, 0.5)]
+    environment = {"PATH": str(programs), "SHELL": str(programs / "bash")}
+    done = subprocess.run(argv, env=environment, check=False, capture_output=True)
+    assert (tmp_path / "begun").exists()
+    assert ((tmp_path / "the end").exists(), done.returncode) == ((False, 124) if has_timeout else (True, 7))
 
 
 def test_a_file_goes_into_a_clone_and_comes_back(clone: World, tmp_path: Path) -> None:
