@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import binascii
 import logging
 import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_ssh_private_key,
-)
 
 from moltfleet.adapters.localfile import read_small, write_atomically
 from moltfleet.adapters.publickeys import (
@@ -36,6 +27,9 @@ from moltfleet.model.errors import InvalidInput, ToolFailed
 from moltfleet.model.names import printable
 from moltfleet.model.publickeys import KnownKey, fingerprint, known_key
 from moltfleet.model.recipe import HostKeyPair
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _LOG = logging.getLogger(__name__)
 _COMMENT = "moltfleet"
@@ -65,7 +59,9 @@ class LocalKeys:
 
     def fleet_public_key(self) -> str:
         """See the port."""
-        return f"{_public_line(self._load_or_make())} {_COMMENT}"
+        from moltfleet.adapters import ed25519
+
+        return f"{ed25519.public_line(self._load_or_make())} {_COMMENT}"
 
     def user_public_keys(self) -> tuple[str, ...]:
         """See the port. Raises: InvalidInput, which names the configured entry that is no public key."""
@@ -109,17 +105,21 @@ class LocalKeys:
 
     def new_host_key(self) -> HostKeyPair:
         """See the port."""
-        key = Ed25519PrivateKey.generate()
-        return HostKeyPair(private=_private_text(key).decode("ascii"), public=_public_line(key))
+        from moltfleet.adapters import ed25519
+
+        key = ed25519.generate()
+        return HostKeyPair(private=ed25519.private_text(key).decode("ascii"), public=ed25519.public_line(key))
 
     def _load_or_make(self) -> Ed25519PrivateKey:
+        from moltfleet.adapters import ed25519
+
         path = self.fleet_key_path
         try:
             if not path.exists():
                 _make_key(path)
             _check_mode(path)
             key = _parse_private(path.read_bytes(), path)
-            public = f"{_public_line(key)} {_COMMENT}\n".encode("ascii")
+            public = f"{ed25519.public_line(key)} {_COMMENT}\n".encode("ascii")
             if read_small(path.with_suffix(".pub"), limit=LARGEST_FILE) != public:
                 write_atomically(path.with_suffix(".pub"), public)
         except OSError as error:
@@ -154,9 +154,11 @@ def _default_keys(directory: Path) -> Iterator[str]:
 
 def _make_key(path: Path) -> None:
     """Write a new key; when somebody else was faster, theirs stays. Raises: OSError."""
+    from moltfleet.adapters import ed25519
+
     make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    write_atomically(temporary, _private_text(Ed25519PrivateKey.generate()), mode=0o600)
+    write_atomically(temporary, ed25519.private_text(ed25519.generate()), mode=0o600)
     try:
         # Unlike a rename, a link never replaces: of two first uses at once, one key survives.
         path.hardlink_to(temporary)
@@ -181,11 +183,10 @@ def _check_mode(path: Path) -> None:
 
 
 def _parse_private(content: bytes, path: Path) -> Ed25519PrivateKey:
-    try:
-        key = load_ssh_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm, binascii.Error) as error:
-        raise _not_ours(path) from error
-    if not isinstance(key, Ed25519PrivateKey):
+    from moltfleet.adapters import ed25519
+
+    key = ed25519.parse(content)
+    if key is None:
         raise _not_ours(path)
     return key
 
@@ -195,11 +196,3 @@ def _not_ours(path: Path) -> ToolFailed:
         f"Fleet key {path} is not an Ed25519 key without a passphrase",
         hint="Move it away, and the next command makes a new one; `moltfleet ssh` lets it into existing clones.",
     )
-
-
-def _private_text(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-
-
-def _public_line(key: Ed25519PrivateKey) -> str:
-    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")

@@ -5,6 +5,7 @@ A record lists every volume that belongs to its domain, so that each file of the
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -73,6 +74,15 @@ class CleanPoint:
     def volume(self) -> str:
         """The layer that overlays are made on."""
         return self.stamps[0].volume
+
+    def stale_reason(self, now: str) -> str:
+        """What changed that a restore would stumble over, given the fingerprint of now; empty when nothing did (D6)."""
+        try:
+            then_parts, now_parts = json.loads(self.fingerprint or "{}"), json.loads(now)
+        except ValueError:
+            return "its fingerprint cannot be read"
+        changed = sorted(key for key in now_parts if then_parts.get(key) != now_parts[key])
+        return f"changed since the clean point: {', '.join(changed)}" if changed else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from moltfleet.model.doctor import Area, Finding, Remedy
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import BuildRecord, CleanPoint, CloneRecord, GoldenRecord, Phase
-from moltfleet.operations import chains, foreign, layers, molting, repair
+from moltfleet.operations import chains, foreign, layers, repair
 from moltfleet.operations.deadlines import find_epoch
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _stale_reasons(scene: Scene) -> dict[str, str]:
     except MoltfleetError as error:
         scene.note(error)
         return {}
-    return {name: molting.stale_reason(warm[name], told) for name, told in now.items()}
+    return {name: warm[name].stale_reason(told) for name, told in now.items()}
 
 
 def _other_hands(scene: Scene, domain: Domain, clone: CloneRecord) -> Iterator[Finding]:

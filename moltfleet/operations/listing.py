@@ -12,7 +12,6 @@ from moltfleet.model.errors import WrongState
 from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
 from moltfleet.model.results import CloneView, GoldenView
 from moltfleet.model.size import Size
-from moltfleet.operations import molting
 from moltfleet.operations.clones import get_any_golden
 from moltfleet.operations.delete import clones_of
 from moltfleet.operations.hold import holding_now
@@ -99,7 +98,7 @@ def _stale_reasons(fleet: Fleet, domains: Iterable[Domain]) -> dict[str, str]:
     clean = {d.name: d.record.clean for d in domains if isinstance(d.record, CloneRecord) and d.record.clean}
     warm = {name: point for name, point in clean.items() if point.ram is not None}
     found = fleet.hypervisor.fingerprints(warm) if warm else {}
-    return {name: molting.stale_reason(warm[name], now) for name, now in found.items()}
+    return {name: warm[name].stale_reason(now) for name, now in found.items()}
 
 
 def _warmth(clone: CloneRecord) -> str:

@@ -5,7 +5,6 @@ Shared by the command and by the repair of an interrupted one. The caller holds 
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -37,17 +36,7 @@ def cold_reason(fleet: Fleet, name: str, clean: CleanPoint) -> str:
         return "the clean point has no RAM image"
     if clean.failures >= _FAILURES_UNTIL_SUSPECT:
         return f"its RAM image failed {clean.failures} times"
-    return stale_reason(clean, fleet.hypervisor.fingerprint(name))
-
-
-def stale_reason(clean: CleanPoint, now: str) -> str:
-    """What changed since the clean point that a restore would stumble over; empty when nothing did (D6)."""
-    try:
-        then_parts, now_parts = json.loads(clean.fingerprint or "{}"), json.loads(now)
-    except ValueError:
-        return "its fingerprint cannot be read"
-    changed = sorted(key for key in now_parts if then_parts.get(key) != now_parts[key])
-    return f"changed since the clean point: {', '.join(changed)}" if changed else ""
+    return clean.stale_reason(fleet.hypervisor.fingerprint(name))
 
 
 @dataclass(slots=True)
