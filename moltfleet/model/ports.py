@@ -9,23 +9,25 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from moltfleet.model.domain import CommandResult, Domain, DomainSpec, HostFacts
 from moltfleet.model.events import Notifier as Notifier
 from moltfleet.model.guestports import Guests as Guests
 from moltfleet.model.guestports import GuestSession as GuestSession
 from moltfleet.model.guestports import OnBytes as OnBytes
 from moltfleet.model.guestports import OnSkip as OnSkip
-from moltfleet.model.load import DomainUse, HostLoad, Reservation, Wanted
-from moltfleet.model.publickeys import KnownKey
-from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
 from moltfleet.model.recipe import HostKeyPair as HostKeyPair
-from moltfleet.model.records import Attachment, Record
 from moltfleet.model.samples import Samples as Samples
-from moltfleet.model.size import Size
-from moltfleet.model.vitals import Vitals
-from moltfleet.model.volumes import Volume
+
+if TYPE_CHECKING:
+    from moltfleet.model.domain import CommandResult, Domain, DomainSpec, HostFacts
+    from moltfleet.model.load import DomainUse, HostLoad, Reservation, Wanted
+    from moltfleet.model.publickeys import KnownKey
+    from moltfleet.model.recipe import CloudConfig, GuestIdentity, Profile
+    from moltfleet.model.records import Attachment, Record
+    from moltfleet.model.size import Size
+    from moltfleet.model.vitals import Vitals
+    from moltfleet.model.volumes import Volume
 
 
 class Clock(Protocol):

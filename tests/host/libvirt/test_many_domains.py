@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import tracemalloc
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import many
 import pytest
 
 from contract.host import Host, a_record
@@ -126,6 +128,21 @@ def test_a_list_and_a_plan_of_a_thousand_running_domains_take_less_than_a_second
     assert len(list_clones(fleet)) == 1000
     assert fastest(lambda: plan(fleet.config, PlanRequest(), lambda: fleet)) < _TARGET_S
     assert fastest(lambda: list_clones(fleet)) < _TARGET_S
+
+
+# `virsh list --all` reads the same host in 0.46 s on the machine of docs/benchmarks.md; our second is so many of it.
+_TIMES_VIRSH = 2.2
+
+
+def test_the_whole_command_takes_its_second_with_start_and_driver(tmp_path: Path) -> None:
+    host = tmp_path / "host.xml"
+    host.write_text(many.host_with(1000))
+    ours = [str(Path(sys.executable).parent / "moltfleet"), "-c", f"test://{host}", "-q", "list"]
+    peer = ["virsh", "-q", "-c", f"test://{host}", "list", "--all"]
+    costs = [(many.measure(ours).processor_s, many.measure(peer).processor_s) for _ in range(7)]
+    # The least of each: the others were disturbed by what else the machine does.
+    least, least_peer = (min(seconds) for seconds in zip(*costs, strict=True))
+    assert least <= _TIMES_VIRSH * least_peer, costs
 
 
 def test_measuring_a_thousand_running_domains_takes_less_than_a_second(thousand: Host, gate: Gate) -> None:
