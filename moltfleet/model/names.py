@@ -36,7 +36,8 @@ def check_name(name: str, *, what: str) -> str:
 
 def printable(text: str, *, limit: int = 200) -> str:
     """Make foreign text safe for a terminal: control characters out, length bounded (DESIGN D9)."""
-    return "".join(character if character.isprintable() else "?" for character in text[:limit])
+    kept = text[:limit]
+    return kept if kept.isprintable() else "".join(c if c.isprintable() else "?" for c in kept)
 
 
 def printable_lines(text: str, *, limit: int = 4000) -> str:
