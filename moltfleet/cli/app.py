@@ -42,6 +42,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "metrics": "metrics",
     },
     "Everyday use": {
+        "agent": "agent",
         "ssh-config": "ssh_config",
         "inventory": "inventory",
         "key": "key",

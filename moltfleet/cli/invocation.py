@@ -31,6 +31,8 @@ HostBuilder = Callable[["Config", "Progress"], "Host"]
 SchedulingBuilder = Callable[["Config", "Progress", tuple[str, ...]], "Scheduling"]
 # Given the arguments of the OpenSSH client and the clones whose host keys it is to know; returns its exit status.
 SshOpener = Callable[["Config", Sequence[str], Iterable["Endpoint"]], int]
+# Given a program's argument list; lets it have the terminal and returns its exit status.
+ProgramOpener = Callable[[Sequence[str]], int]
 # Given the settings and the fleet; brings up to date what plain ssh reads, if that was ever asked for.
 SshConfigKeeper = Callable[["Config", "Fleet"], None]
 
@@ -65,6 +67,12 @@ def _open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint
     return open_ssh(config, arguments, known)
 
 
+def _open_program(arguments: Sequence[str]) -> int:
+    from moltfleet.cli.wiring import open_program
+
+    return open_program(arguments)
+
+
 @dataclass(slots=True)
 class Invocation:
     """The object on click's context. Fields above ``uri`` are for tests; the others are set by options."""
@@ -75,6 +83,7 @@ class Invocation:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     interactive: bool | None = None
     open_ssh: SshOpener = _open_ssh
+    open_program: ProgramOpener = _open_program
     ssh_config_keeper: SshConfigKeeper = _keep_ssh_config
     uri: str | None = None
     config_file: Path | None = None

@@ -126,13 +126,21 @@ def count_earlyoom_kills(config: Config) -> Callable[[], int | None]:
     return recent_kills if is_local(config.uri) else lambda: None
 
 
-def ssh_arguments(config: Config, where: Endpoint, words: Sequence[str]) -> list[str]:
-    """Return the OpenSSH client's arguments for a shell, or for the command ``words``."""
+def ssh_arguments(config: Config, where: Endpoint, words: Sequence[str], *, terminal: bool | None = None) -> list[str]:
+    """Return the OpenSSH client's arguments for a shell, or for the command ``words``.
+
+    ``terminal`` True asks for one, False refuses one, None leaves that to ssh.
+    """
     key = LocalKeys(config.authorized_keys).fleet_key_path
-    return SshClient(key=key, known_hosts=known_hosts_path(config.uri)).argv(where, words)
+    return SshClient(key=key, known_hosts=known_hosts_path(config.uri)).argv(where, words, terminal=terminal)
 
 
 def open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint]) -> int:
     """Give the terminal to the OpenSSH client, which checks against the keys of ``known``; returns its status."""
     write_known_hosts(known_hosts_path(config.uri), known)
+    return hand_over(arguments)
+
+
+def open_program(arguments: Sequence[str]) -> int:
+    """Give the terminal to a program of this machine; returns its status. Raises: ToolFailed."""
     return hand_over(arguments)

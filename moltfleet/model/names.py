@@ -82,3 +82,20 @@ def next_name(stem: str, taken: Iterable[str]) -> str:
     while f"{stem}-{number}" in used:
         number += 1
     return f"{stem}-{number}"
+
+
+def match_part(part: str, known: Iterable[str], *, what: str) -> str:
+    """Return the one known name that is ``part``, or else the only one that contains it.
+
+    Raises: NotFound, InvalidInput when several do.
+    """
+    names = sorted(known)
+    if part in names:
+        return part
+    hits = [name for name in names if part and part in name]
+    if not hits:
+        raise not_found(what, part, names)
+    if len(hits) > 1:
+        listed = ", ".join(hits[:6]) + (", …" if len(hits) > 6 else "")
+        raise InvalidInput(f"{printable(part)!r} is a part of several names of a {what}", hint=f"There are: {listed}.")
+    return hits[0]

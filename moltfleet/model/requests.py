@@ -105,3 +105,16 @@ class MoltRequest:
     discard_snapshots: bool = False
     rescue: bool = False
     admission: AdmissionRequest = AdmissionRequest()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRequest:
+    """Which clone: of a golden a new one, unless ``name`` or a part of it is given, or ``newest`` of those that run.
+
+    ``golden`` "" is the configured one, or the only one there is.
+    """
+
+    name: str | None = None
+    newest: bool = False
+    golden: str = ""
+    admission: AdmissionRequest = AdmissionRequest()

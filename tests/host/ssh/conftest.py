@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,17 +62,41 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("sshd")
+    make_key(home / "fleet_key")
+    with started(home, "crab-1") as running:
+        yield running
+
+
+@pytest.fixture
+def guest_of(server: Server, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start another server that takes the same key; what runs there has an environment of its own."""
+    with ExitStack() as stack:
+
+        def start(name: str, **environment: object) -> Server:
+            home = tmp_path / f"sshd-{name}"
+            home.mkdir()
+            for file in ("fleet_key", "fleet_key.pub"):
+                shutil.copy(server.home / file, home)
+            words = " ".join(f'"{key}={value}"' for key, value in environment.items())
+            return stack.enter_context(started(home, name, f"SetEnv {words}\nLogLevel VERBOSE\n"))
+
+        yield start
+
+
+@contextmanager
+def started(home: Path, name: str, settings: str = "") -> Iterator[Server]:
+    """Run a server that lets the owner of ``home``/fleet_key in."""
     program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     assert program, "these tests need Debian's openssh-server package"
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    home = tmp_path_factory.mktemp("sshd")
     host_key = make_key(home / "host_key")
-    (home / "authorized_keys").write_text(make_key(home / "fleet_key") + "\n")
+    shutil.copy(home / "fleet_key.pub", home / "authorized_keys")
     port = free_port()
-    (home / "config").write_text(_CONFIG.format(port=port, home=home))
+    (home / "config").write_text(_CONFIG.format(port=port, home=home) + settings)
     process = subprocess.Popen([program, "-D", "-f", home / "config", "-E", home / "log"])
-    endpoint = Endpoint("crab-1", "127.0.0.1", port, pwd.getpwuid(os.getuid()).pw_name, (host_key,))
+    endpoint = Endpoint(name, "127.0.0.1", port, pwd.getpwuid(os.getuid()).pw_name, (host_key,))
     running = Server(home, endpoint, process)
     try:
         _await_banner(running)
