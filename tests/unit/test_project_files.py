@@ -40,20 +40,36 @@ def find_problem(line: str) -> str | None:
         words = words[: words.index(end)] if end in words else words
     command: click.Command = app
     context = click.Context(app)
-    for word in words:
+    rest = iter(words)
+    for word in rest:
         if word.startswith("-"):
-            if word.partition("=")[0] not in known_options(command):
+            name, _, value = word.partition("=")
+            options = known_options(command)
+            if name not in options:
                 return f"{line}: no option {word}"
+            if not value and options[name]:
+                next(rest, None)
         elif isinstance(command, click.Group):
-            found = command.get_command(context, word)
+            found = command.get_command(context, word) or default_command(command)
             if found is None:
                 return f"{line}: no command {word}"
             command = found
     return None
 
 
-def known_options(command: click.Command) -> set[str]:
-    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+def default_command(group: click.Group) -> click.Command | None:
+    """What a group takes a word for that is none of its commands."""
+    return group.commands["take"] if group.name == "rescue" else None
+
+
+def known_options(command: click.Command) -> dict[str, bool]:
+    """Every option of a command, and whether it always takes the next word."""
+    options = {"-h": False, "--help": False}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            takes = not (parameter.is_flag or parameter.count or getattr(parameter, "_flag_needs_value", False))
+            options |= dict.fromkeys((*parameter.opts, *parameter.secondary_opts), takes)
+    return options
 
 
 def headings(page: Path) -> set[str]:
@@ -73,6 +89,37 @@ def test_the_readme_has_commands_to_check() -> None:
 @pytest.mark.parametrize("line", commands(README))
 def test_a_command_of_the_readme_exists(line: str) -> None:
     assert find_problem(line) is None
+
+
+def inline(text: str) -> list[str]:
+    """The command lines of inline code that call moltfleet, whatever libvirt they name first."""
+    return re.findall(r"`(?:sudo )?(moltfleet [a-z-][^`…]*)`", without_fences(text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_exist(page: Path) -> None:
+    text = page.read_text()
+    assert [problem for line in commands(text) + inline(text) if (problem := find_problem(line))] == []
+
+
+def messages() -> list[str]:
+    """What stands as a message over a section of docs/troubleshooting.md."""
+    return re.findall(r"^### (.*)$", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
+
+
+def spoken() -> str:
+    """The text of the program and of the guest tools, without what stands for a value and where lines were broken."""
+    sources = [*(ROOT / "moltfleet").rglob("*.py"), *(ROOT / "bootstrap/guest/moltguest").rglob("*.py")]
+    text = "\n".join(path.read_text() for path in sources)
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
+def test_the_messages_that_are_explained_are_those_that_the_program_says() -> None:
+    said = spoken()
+    assert len(messages()) > 15
+    parts = [part.strip(" ,():") for message in messages() for part in message.split("…")]
+    unknown = [part for part in parts if len(part) > 3 and part.removesuffix("of somebody's") not in said]
+    assert unknown == []
 
 
 @pytest.mark.parametrize("line", ["moltfleet hatch x", "moltfleet molt x --lukewarm", "moltfleet golden bake x"])
