@@ -67,17 +67,17 @@ def kept_deleted_document(clone: str, label: str) -> Document:
 
 def goldens_document(views: Iterable[GoldenView]) -> Document:
     """``moltfleet.golden-list/1``."""
-    return {"schema": "moltfleet.golden-list/1", "goldens": [_golden(view) for view in views]}
+    return {"schema": "moltfleet.golden-list/1", "goldens": [view_document(view) for view in views]}
 
 
 def golden_built_document(view: GoldenView) -> Document:
     """``moltfleet.golden-build/1``."""
-    return {"schema": "moltfleet.golden-build/1", "golden": _golden(view)}
+    return {"schema": "moltfleet.golden-build/1", "golden": view_document(view)}
 
 
 def golden_document(view: GoldenView, manifest: Mapping[str, object]) -> Document:
     """``moltfleet.golden-show/1``, with the manifest as it was written at the build."""
-    return {"schema": "moltfleet.golden-show/1", "golden": _golden(view), "manifest": dict(manifest)}
+    return {"schema": "moltfleet.golden-show/1", "golden": view_document(view), "manifest": dict(manifest)}
 
 
 def golden_deleted_document(name: str) -> Document:
@@ -263,7 +263,8 @@ def _error(error: MoltfleetError | None) -> Document | None:
     return error_document(error) if error else None
 
 
-def _golden(view: GoldenView) -> Document:
+def view_document(view: GoldenView) -> Document:
+    """One golden, as ``golden list`` tells it."""
     return {
         "name": view.name,
         "profile": view.profile,
@@ -273,4 +274,5 @@ def _golden(view: GoldenView) -> Document:
         "built_at": view.built_at,
         "allocation_bytes": view.allocation.bytes,
         "clones": list(view.clones),
+        "behind": list(view.behind),
     }

@@ -1,4 +1,4 @@
-"""`moltfleet golden`: build, list, show and delete the images that clones are made from."""
+"""`moltfleet golden`: build, update, list, show, prune and delete the images that clones are made from."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from moltfleet.cli.documents import (
 from moltfleet.cli.files import read_cloud_config, read_script
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.cli.tables import golden_text, goldens_table, manifest_text
-from moltfleet.model.requests import BuildRequest
+from moltfleet.model.recipe import Renewal
+from moltfleet.model.requests import AdmissionRequest, BuildRequest, UpdateRequest
 
 
 @click.group("golden", cls=CommandGroup)
 def golden_command() -> None:
-    """Build, list, show and delete the images that clones are made from."""
+    """Build, update, list, show, prune and delete the images that clones are made from."""
 
 
 def _check_digest(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -109,6 +110,66 @@ def build_command(
     return invocation.show(golden_built_document(view), golden_text(view))
 
 
+@golden_command.command(
+    "update",
+    cls=FleetCommand,
+    changes=True,
+    example="moltfleet golden update base\n"
+    "moltfleet golden update base --quick\n"
+    "moltfleet golden update base --packages --script hardening.sh",
+)
+@click.argument("name", shell_complete=complete_goldens)
+@click.option("--packages", "only_packages", is_flag=True, help="Renew the distribution's packages, and no CLIs.")
+@click.option("--quick", is_flag=True, help="Renew the agents' CLIs, and no packages of the distribution.")
+@click.option(
+    "--user-data", type=FILE, metavar="FILE", multiple=True, help="cloud-config that is done on top; repeatable."
+)
+@click.option(
+    "--script",
+    "scripts",
+    type=FILE,
+    metavar="FILE",
+    multiple=True,
+    help="Program that is run in the guest as root; repeatable, in this order.",
+)
+@admission_options
+@pass_invocation
+def update_command(  # noqa: PLR0913 - what click passes
+    invocation: Invocation,
+    /,
+    *,
+    name: str,
+    only_packages: bool,
+    quick: bool,
+    user_data: tuple[Path, ...],
+    scripts: tuple[Path, ...],
+    admission: AdmissionRequest,
+) -> None:
+    """Make the next generation of a golden, out of its newest one.
+
+    Packages and the agents' CLIs are renewed, cloud-config and scripts done on top; then it is verified, sealed and
+    proven as a build is. The generations before and the clones on them are not touched: moltfleet molt NAME --to latest
+    moves a clone. When there is nothing new, no generation is made.
+    """
+    from moltfleet.cli.lineage_document import golden_updated_document
+    from moltfleet.cli.lineage_text import golden_updated_text
+    from moltfleet.operations.golden_update import plan_update, update
+
+    if only_packages and quick:
+        raise click.UsageError("--packages and --quick exclude each other; without them everything is renewed")
+    request = UpdateRequest(
+        name=name,
+        renewal=Renewal(packages=not quick, clis=not only_packages),
+        user_data=tuple(read_cloud_config(file) for file in user_data),
+        scripts=tuple(read_script(file) for file in scripts),
+        admission=admission,
+    )
+    if invocation.dry_run:
+        return invocation.show_plan(plan_update(invocation.fleet, request))
+    updated = update(invocation.fleet, request)
+    return invocation.show(golden_updated_document(updated), golden_updated_text(updated))
+
+
 @golden_command.command("list", cls=FleetCommand, example="moltfleet golden list")
 @pass_invocation
 def list_command(invocation: Invocation) -> None:
@@ -144,3 +205,31 @@ def delete_command(invocation: Invocation, /, *, name: str) -> None:
     invocation.confirm("Delete?", lambda: plan_delete_golden(invocation.fleet, name))
     delete_golden(invocation.fleet, name)
     return invocation.show(golden_deleted_document(name), f"Deleted golden {name}.")
+
+
+@golden_command.command(
+    "prune",
+    cls=FleetCommand,
+    destroys=True,
+    example="moltfleet golden prune --dry-run\nmoltfleet golden prune base --yes",
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_goldens)
+@pass_invocation
+def prune_command(invocation: Invocation, /, *, names: tuple[str, ...]) -> None:
+    """Delete the generations that nobody stands on; of all goldens when none is named.
+
+    NAME may be a shell pattern. The newest generation always stays, and so does every one that a clone, or a shed or
+    kept layer of one, stands on.
+    """
+    from moltfleet.cli.lineage_document import golden_pruned_document
+    from moltfleet.cli.lineage_text import golden_pruned_text
+    from moltfleet.operations.golden_prune import find_spares, plan_prune, prune
+
+    if invocation.dry_run:
+        return invocation.show_plan(plan_prune(invocation.fleet, names))
+    if not invocation.yes and not find_spares(invocation.fleet, names):
+        # Nothing to ask about.
+        return invocation.show(golden_pruned_document(()), golden_pruned_text(()))
+    invocation.confirm("Prune?", lambda: plan_prune(invocation.fleet, names))
+    gone = prune(invocation.fleet, names)
+    return invocation.show(golden_pruned_document(gone), golden_pruned_text(gone))

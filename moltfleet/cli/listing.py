@@ -17,7 +17,8 @@ from moltfleet.model.names import match_names
 def list_command(invocation: Invocation) -> None:
     """List the clones, one per line.
 
-    DISK is what a clone has written itself. MOLT tells how it would molt: warm (RAM and disk are restored), cold
+    GOLDEN names the generation that a clone molts to, and after < the newest one of a clone that is behind. DISK is
+    what a clone has written itself. MOLT tells how it would molt: warm (RAM and disk are restored), cold
     (it boots), stale (warm until something changed; cold now) or none (it has no clean point yet).
     """
     from moltfleet.cli.nightly_document import last_night_document, last_night_text

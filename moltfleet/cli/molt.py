@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -11,7 +12,15 @@ from moltfleet.cli.command import FleetCommand, choose_targets, targets
 from moltfleet.cli.completing import complete_clones
 from moltfleet.cli.finish import finish_molts
 from moltfleet.cli.invocation import Invocation, pass_invocation
-from moltfleet.model.requests import AdmissionRequest, MoltRequest
+from moltfleet.model.requests import NEWEST, AdmissionRequest, MoltRequest
+
+
+def _generation(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    if value is None or value == "latest":
+        return None if value is None else NEWEST
+    if not re.fullmatch(r"g?[1-9][0-9]{0,8}", value):
+        raise click.BadParameter(f"{value!r} is neither 'latest' nor a generation such as g2")
+    return int(value.removeprefix("g"))
 
 
 @click.command(
@@ -19,7 +28,7 @@ from moltfleet.model.requests import AdmissionRequest, MoltRequest
     cls=FleetCommand,
     destroys=True,
     example="moltfleet molt base-1\nmoltfleet molt base-1 --keep=before-upgrade\nmoltfleet molt --all --yes --jobs 2\n"
-    "moltfleet molt --leaking --dry-run",
+    "moltfleet molt 'base-*' --to latest --yes\nmoltfleet molt --leaking --dry-run",
 )
 @targets("Molt")
 @click.option("--leaking", is_flag=True, help="Molt what the policy says, and nobody who is at work; docs/policy.md.")
@@ -30,6 +39,12 @@ from moltfleet.model.requests import AdmissionRequest, MoltRequest
     flag_value="",
     metavar="[LABEL]",
     help="Keep the thrown-away state under a name; write --keep=LABEL, or --keep last.",
+)
+@click.option(
+    "--to",
+    callback=_generation,
+    metavar="latest|GENERATION",
+    help="Move to that generation of its golden, with the identity that it has.",
 )
 @click.option(
     "-j",
@@ -68,8 +83,10 @@ def molt_command(
     """Throw away everything since the clean point, RAM and disk.
 
     NAME may be a shell pattern such as 'base-*'. The state that goes stays for `moltfleet undo` until the next molt,
-    for 24 hours, or until the pool is full. With --leaking a survey is made first, and what it tells by the policy is
-    done: molts, and starting again what went down; --dry-run explains every decision.
+    for 24 hours, or until the pool is full. With --to a clone that is not on that generation is moved: it boots there
+    as at its creation, with its name, address and host key, and gets a clean point of its own (docs/goldens.md). With
+    --leaking a survey is made first, and what it tells by the policy is done: molts, and starting again what went
+    down; --dry-run explains every decision.
     """
     from moltfleet.operations.molt import molt, plan_molt
 

@@ -50,9 +50,10 @@ def clones_table(views: Iterable[CloneView]) -> str:
 
 
 def _clone_row(view: CloneView) -> tuple[object, ...]:
+    newest = _newer(view)
     return (
         view.name,
-        f"{view.golden} g{view.generation}",
+        f"{view.golden} g{view.generation}" + (f" < g{newest}" if newest is not None else ""),
         view.state,
         _login(view.endpoint),
         view.memory,
@@ -65,8 +66,8 @@ def _clone_row(view: CloneView) -> tuple[object, ...]:
 
 def clone_text(view: CloneView) -> str:
     """A paragraph about one clone."""
-    newest = view.latest_generation
-    newer = f" (newest is g{newest})" if newest is not None and newest != view.generation else ""
+    newest = _newer(view)
+    newer = f" (newest is g{newest}; moltfleet molt {view.name} --to latest)" if newest is not None else ""
     facts = (
         ("state", view.state),
         ("health", view.health),
@@ -79,6 +80,11 @@ def clone_text(view: CloneView) -> str:
         *_held(view.hold),
     )
     return _paragraph(view.name, facts, width=8)
+
+
+def _newer(view: CloneView) -> int | None:
+    """The newest generation of its golden, if that is not the clone's."""
+    return view.latest_generation if view.latest_generation != view.generation else None
 
 
 def _forced(forced: Forced | None) -> tuple[tuple[str, str], ...]:
@@ -131,8 +137,12 @@ def kept_table(views: Iterable[KeptView]) -> str:
 def goldens_table(views: Iterable[GoldenView]) -> str:
     """One line per golden."""
     headers = ("NAME", "GENERATION", "PROFILE", "SIZE", "CLONES", "BUILT", "SOURCE")
-    return _table(headers, [(v.name, f"g{v.generation}", v.profile, v.allocation, len(v.clones), v.built_at, v.source)
+    return _table(headers, [(v.name, f"g{v.generation}", v.profile, v.allocation, _clones(v), v.built_at, v.source)
                             for v in views])  # fmt: skip
+
+
+def _clones(view: GoldenView) -> str:
+    return f"{len(view.clones)} ({len(view.behind)} behind)" if view.behind else f"{len(view.clones)}"
 
 
 def golden_text(view: GoldenView) -> str:
@@ -144,6 +154,7 @@ def golden_text(view: GoldenView) -> str:
         ("built", view.built_at),
         ("size", view.allocation),
         ("clones", ", ".join(view.clones) or "none"),
+        *([("behind", ", ".join(view.behind))] if view.behind else []),
     )
     return _paragraph(view.name, facts, width=11)
 

@@ -34,6 +34,14 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a golden's next generation is to have newer: the distribution's packages, the agents' CLIs."""
+
+    packages: bool = True
+    clis: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class HostKeyPair:
     """A guest's SSH host key: the OpenSSH private key text, and the public line "type base64"."""
 

@@ -28,6 +28,7 @@ class Verb(StrEnum):
 
     CLEAN = "clean"
     MOLT = "molt"
+    MOVE = "move"
     UNDO = "undo"
     DELETE = "delete"
 
@@ -39,6 +40,7 @@ class Pending:
     ``target`` is the new top layer, ``source`` the one before it; ``leftovers`` are targets of failed attempts, or the
     RAM image that is being made. ``nonce`` is what a guest is told whose timers are stopped for a save.
     ``drops_source`` says that nobody ever worked on ``source``. ``host_boot`` is the boot id of a local host.
+    ``generation`` and ``golden_volume`` are where a move goes to.
     """
 
     verb: Verb
@@ -50,6 +52,8 @@ class Pending:
     nonce: str | None = None
     drops_source: bool = False
     host_boot: str | None = None
+    generation: int = 0
+    golden_volume: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,8 @@ class CloneRecord:
     ``trash`` are volumes that are no longer needed and still have to go; ``wants_ram`` says whether the clean point of
     the first start is to be warm; ``probe`` marks a clone that only proves that its golden is sealed. ``stopped`` says
     that a command stopped it: one that is off without that was running when the host, or QEMU, went down.
-    ``paused`` is the life (see vitals) in which this program paused it because it filled the pool.
+    ``paused`` is the life (see vitals) in which this program paused it because it filled the pool. ``bases`` are
+    volumes of the golden that shed and kept layers may stand on, beside the one of its clean point.
     """
 
     golden: str
@@ -162,6 +167,7 @@ class CloneRecord:
     forced: Forced | None = None
     hold: Hold | None = None
     paused: str | None = None
+    bases: tuple[str, ...] = ()
     version: int = VERSION
 
     def volumes(self) -> frozenset[str]:
@@ -174,7 +180,7 @@ class CloneRecord:
         own |= {layer.volume for layer in self.kept}
         if self.pending:
             own |= {self.pending.target, self.pending.source, *self.pending.leftovers}
-        return frozenset(own - {self.golden_volume, ""})
+        return frozenset(own - {self.golden_volume, *self.bases, ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +198,10 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class GoldenRecord:
-    """A golden and its generations, oldest first; the defaults apply to its clones."""
+    """A golden and its generations, oldest first; the defaults apply to its clones.
+
+    ``going`` are generations that nobody is to use any more, whose volumes still have to go.
+    """
 
     profile: str
     source: str
@@ -203,6 +212,7 @@ class GoldenRecord:
     generations: tuple[Generation, ...]
     desktop: bool = False
     deleting: bool = False
+    going: tuple[Generation, ...] = ()
     version: int = VERSION
 
     @property
@@ -212,7 +222,7 @@ class GoldenRecord:
 
     def volumes(self) -> frozenset[str]:
         """Every volume that is this golden's own."""
-        return frozenset(v for g in self.generations for v in (g.volume, g.manifest))
+        return frozenset(v for g in (*self.generations, *self.going) for v in (g.volume, g.manifest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from moltfleet.model.recipe import CloudConfig, Script
+from moltfleet.model.recipe import CloudConfig, Renewal, Script
 from moltfleet.model.size import Size
 
 
@@ -67,6 +67,17 @@ class BuildRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateRequest:
+    """A golden whose next generation is to be made of its newest one: renewed, then with these on top."""
+
+    name: str
+    renewal: Renewal = field(default_factory=Renewal)
+    user_data: tuple[CloudConfig, ...] = ()
+    scripts: tuple[Script, ...] = ()
+    admission: AdmissionRequest = AdmissionRequest()
+
+
+@dataclass(frozen=True, slots=True)
 class StartRequest:
     """How to start several: one after the other, or ``jobs`` side by side without letting any settle.
 
@@ -89,13 +100,18 @@ class StopRequest:
     timeout_s: float | None = None
 
 
+# Stands for the newest generation, whatever its number is.
+NEWEST = 0
+
+
 @dataclass(frozen=True, slots=True)
 class MoltRequest:
     """How to molt. ``cold`` boots instead of restoring RAM.
 
     ``keep`` names the replaced layer, "" lets moltfleet name it, None sheds it. ``jobs`` None is the configured
     number; ``wait_s`` is how long a clone's lock is waited for; ``discard_snapshots`` drops snapshots of other hands.
-    ``rescue`` pulls the work out first; where that does not succeed in full, the layer is kept.
+    ``rescue`` pulls the work out first; where that does not succeed in full, the layer is kept. ``to`` is the
+    generation of its golden that a clone is to be on, or NEWEST.
     """
 
     cold: bool = False
@@ -104,6 +120,7 @@ class MoltRequest:
     wait_s: float = 0.0
     discard_snapshots: bool = False
     rescue: bool = False
+    to: int | None = None
     admission: AdmissionRequest = AdmissionRequest()
 
 

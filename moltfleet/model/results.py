@@ -108,7 +108,7 @@ class KeptView:
 
 @dataclass(frozen=True, slots=True)
 class GoldenView:
-    """A golden as ``golden list`` shows it. ``clones`` stand on any of its generations."""
+    """A golden as ``golden list`` shows it. ``clones`` stand on any of its generations, ``behind`` on an older one."""
 
     name: str
     profile: str
@@ -118,6 +118,7 @@ class GoldenView:
     built_at: str
     allocation: Size
     clones: tuple[str, ...]
+    behind: tuple[str, ...] = ()
 
 
 def common_exit_code(errors: list[MoltfleetError], *, targets: int) -> ExitCode:

@@ -31,8 +31,9 @@ def _by_path(fleet: Fleet) -> Mapping[str, Volume]:
 
 def _descend(by_path: Mapping[str, Volume], record: CloneRecord, path: str) -> tuple[str, ...]:
     chain: list[str] = []
+    goldens = {record.golden_volume, *record.bases}
     step = by_path.get(path)
-    while step is not None and step.name not in {record.golden_volume, *chain}:
+    while step is not None and step.name not in goldens.union(chain):
         chain.append(step.name)
         step = by_path.get(step.backing or "")
     return tuple(chain)

@@ -190,8 +190,9 @@ def _commit(fleet: Fleet, name: str, clone: CloneRecord, clean: CleanPoint) -> C
     fleet.hypervisor.set_disk(name, target)
     record(Effect.CLEAN_REDEFINED, name)
     phase = Phase.READY if clone.phase is Phase.DEFINED else clone.phase
-    # Undo would go behind a clean point of the present state.
-    shed = None if clean.ram and not clean.booted else clone.shed
+    # Undo would go behind a clean point of the present state. A first one is of nobody's work.
+    is_of_work = clean.ram and not clean.booted and clone.phase is not Phase.DEFINED
+    shed = None if is_of_work else clone.shed
     in_use = {clean.ram, *(stamp.volume for stamp in clean.stamps)}
     outlived = dict.fromkeys((*clone.trash, *_outlived(clone, shed)))
     trash = tuple(volume for volume in outlived if volume not in in_use)

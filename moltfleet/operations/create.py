@@ -146,7 +146,8 @@ def define(
             name=name,
             uuid=str(identifier),
             title=f"{name}: clone of {plan.golden}",
-            description=f"moltfleet clone of golden {plan.golden}, generation {plan.record.latest.number}",
+            # Without the generation: a molt may change that.
+            description=f"moltfleet clone of golden {plan.golden}",
             memory=plan.memory,
             vcpus=plan.vcpus,
             disk=clone.top,

@@ -45,6 +45,11 @@ def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | N
         switch_off_cloud_init(fleet, name, session)
         check_tools(fleet, name, session)
     record(Effect.CREATE_READIED, name)
+    return take_clean_point(fleet, name, clone)
+
+
+def take_clean_point(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+    """Make the clean point of a clone that has just become ready for the first time, and so a ready clone of it."""
     with fleet.progress.step(f"Taking the clean point of {name}"):
         clone = clean.take(fleet, name, clone, warm=clone.wants_ram)
     clone = replace(clone, phase=Phase.READY, stopped=False)

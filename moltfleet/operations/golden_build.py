@@ -34,10 +34,11 @@ from moltfleet.operations.listing import view_golden
 from moltfleet.operations.provisioning import wants_tools
 
 if TYPE_CHECKING:
-    from moltfleet.model.recipe import CloudConfig, Profile
+    from moltfleet.model.recipe import CloudConfig, Profile, Renewal
     from moltfleet.model.requests import BuildRequest
     from moltfleet.model.results import GoldenView
     from moltfleet.operations.fleet import Fleet
+    from moltfleet.operations.provisioning import BuildFacts
 
 # A build needs no more memory than this, and boots faster on two processors, whatever its clones will have.
 _BUILD_MEMORY = Size.of_gib(4)
@@ -102,8 +103,7 @@ def make_plan(fleet: Fleet, request: BuildRequest) -> BuildPlan:
     existing = fleet.hypervisor.find(request.name)
     if existing is not None and not isinstance(existing.record, GoldenRecord):
         raise AlreadyExists(f"Name {request.name!r} is taken by another domain", hint="Choose another name.")
-    if sum(len(document.text) for document in request.user_data) > _LARGEST_USER_DATA:
-        raise InvalidInput("User-data is longer than 256 KiB", hint="Put large files into a --script.")
+    check_user_data(request.user_data)
     golden = existing.record if existing is not None and isinstance(existing.record, GoldenRecord) else None
     if golden is not None and golden.deleting:
         raise WrongState(
@@ -118,12 +118,18 @@ def make_plan(fleet: Fleet, request: BuildRequest) -> BuildPlan:
         memory=request.memory or defaults.memory,
         vcpus=request.vcpus or defaults.vcpus,
         disk=request.disk or defaults.disk,
-        generation=_next_generation(fleet, request.name, golden),
+        generation=next_generation(fleet, request.name, golden),
         existing=golden,
     )
 
 
-def _next_generation(fleet: Fleet, name: str, golden: GoldenRecord | None) -> int:
+def check_user_data(documents: tuple[CloudConfig, ...]) -> None:
+    """Refuse what no seed should carry. Raises: InvalidInput."""
+    if sum(len(document.text) for document in documents) > _LARGEST_USER_DATA:
+        raise InvalidInput("User-data is longer than 256 KiB", hint="Put large files into a --script.")
+
+
+def next_generation(fleet: Fleet, name: str, golden: GoldenRecord | None) -> int:
     """The number after every one that was ever published or half-published; a number is never used twice."""
     known = {volume.name for volume in fleet.storage.volumes()}
     number = golden.latest.number + 1 if golden and golden.generations else 1
@@ -147,7 +153,7 @@ def build(fleet: Fleet, request: BuildRequest) -> GoldenView:
         try:
             _build_on_scratch(fleet, plan, base, scratch)
         finally:
-            _clear(fleet, scratch)
+            clear(fleet, scratch)
         return view_golden(fleet, request.name)
 
 
@@ -158,19 +164,31 @@ def _build_on_scratch(fleet: Fleet, plan: BuildPlan, base: base_images.BaseImage
     with fleet.locks.hold(recipe.volume(key=fleet.keys.fleet_public_key()), verb="build", wait_s=_STAGE_WAIT_S):
         disk = build_volume(name, plan.generation)
         stage = stages.plan_stage(fleet, recipe, scratch=scratch, build_disk=disk)
-        with admission.room_for(fleet, _candidate(fleet, plan, scratch), plan.request.admission):
-            build = _define(fleet, plan, stage)
-            facts = provisioning.run(fleet, plan.request, plan.profile, stage, build)
-    golden = generation_volume(name, plan.generation)
+        facts = make(fleet, plan, stage)
+    release(fleet, plan, _golden_record(plan, base), facts, golden_publish.manifest(plan.request, base, facts))
+
+
+def make(fleet: Fleet, plan: BuildPlan, stage: stages.Stage, *, renewal: Renewal | None = None) -> BuildFacts:
+    """Build on a scratch domain above ``stage``, and seal it; the caller clears it away, whatever happens."""
+    with admission.room_for(fleet, _candidate(fleet, plan, stage.scratch), plan.request.admission):
+        build = _define(fleet, plan, stage)
+        return provisioning.run(fleet, plan.request, plan.profile, stage, build, renewal=renewal)
+
+
+def release(
+    fleet: Fleet, plan: BuildPlan, golden: GoldenRecord, facts: BuildFacts, manifest: dict[str, object]
+) -> None:
+    """Copy what was built into a volume that stands alone, prove that it is sealed, publish it."""
+    name = plan.request.name
+    source, target = build_volume(name, plan.generation), generation_volume(name, plan.generation)
     with fleet.progress.step(f"Copying generation {plan.generation}") as step:
-        fleet.storage.copy_flat(disk, golden, on_bytes=lambda done: step.advance(done, facts.allocation))
+        fleet.storage.copy_flat(source, target, on_bytes=lambda done: step.advance(done, facts.allocation))
     record(Effect.BUILD_COPIED, name)
     generation = golden_publish.describe(fleet, name, plan.generation, facts)
-    golden_record = _golden_record(plan, base)
-    proven = replace(golden_record, generations=(generation,))
+    proven = replace(golden, generations=(generation,))
     proving.prove(fleet, name, proven, facts.identity, plan.request.admission)
     record(Effect.BUILD_VERIFIED, name)
-    golden_publish.publish(fleet, name, golden_record, generation, golden_publish.manifest(plan.request, base, facts))
+    golden_publish.publish(fleet, name, golden, generation, manifest)
 
 
 def _candidate(fleet: Fleet, plan: BuildPlan, scratch: str) -> Candidate:
@@ -239,7 +257,8 @@ def _attach(fleet: Fleet) -> Attachment:
     return fleet.networks.attach(kind, network, taken=networks.taken(fleet.hypervisor.domains()))
 
 
-def _clear(fleet: Fleet, scratch: str) -> None:
+def clear(fleet: Fleet, scratch: str) -> None:
+    """Take the scratch domain away with its volumes; nothing that was published."""
     domain = fleet.hypervisor.find(scratch)
     if domain is None or not isinstance(domain.record, BuildRecord):
         return

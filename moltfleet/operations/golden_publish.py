@@ -18,7 +18,9 @@ from moltfleet.operations import layers
 from moltfleet.operations.deadlines import timestamp
 
 if TYPE_CHECKING:
-    from moltfleet.model.requests import BuildRequest
+    from collections.abc import Mapping
+
+    from moltfleet.model.requests import BuildRequest, UpdateRequest
     from moltfleet.operations.base_images import BaseImage
     from moltfleet.operations.fleet import Fleet
     from moltfleet.operations.provisioning import BuildFacts
@@ -50,6 +52,26 @@ def manifest(request: BuildRequest, base: BaseImage, facts: BuildFacts) -> dict[
         "user_data": [document.origin for document in request.user_data],
         "scripts": [script.name for script in request.scripts],
         "extra_packages": list(request.packages),
+        "cloud_init": facts.cloud_init,
+        "kernel": facts.kernel,
+        "idle_memory_bytes": facts.idle_kib * 1024,
+        "guest_tools": facts.tools or None,
+        "packages": facts.packages,
+        "npm_packages": facts.npm_packages,
+    }
+
+
+def manifest_of_update(
+    before: Mapping[str, object], number: int, request: UpdateRequest, facts: BuildFacts
+) -> dict[str, object]:
+    """As :func:`manifest`, of a generation that was made of generation ``number``, whose manifest is ``before``."""
+    return {
+        **before,
+        "schema": "moltfleet.manifest/1",
+        "built_with": __version__,
+        "updated_from": number,
+        "update_user_data": [document.origin for document in request.user_data],
+        "update_scripts": [script.name for script in request.scripts],
         "cloud_init": facts.cloud_init,
         "kernel": facts.kernel,
         "idle_memory_bytes": facts.idle_kib * 1024,

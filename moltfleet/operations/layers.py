@@ -80,10 +80,9 @@ def _check_stands_on_its_own(fleet: Fleet, record: CloneRecord, top: str, chain:
     """Make sure that what the headers say is what was recorded. Raises: WrongState.
 
     A layer right above the clean point has all its frozen layers in order below it; an older one may have others of
-    the clone's. A linked clone then stands on its golden.
+    the clone's. A linked clone then stands on its golden, with an older layer perhaps on an older generation of it.
     """
     path_of = fleet.storage.path_of
-    base = [path_of(record.golden_volume)] if record.linked else []
     frozen = [path_of(noted.volume) for noted in record.clean.stamps] if record.clean else []
     if frozen and chain[1:2] == frozen[:1] and chain[1 : len(frozen) + 1] != frozen:
         raise WrongState(
@@ -92,7 +91,8 @@ def _check_stands_on_its_own(fleet: Fleet, record: CloneRecord, top: str, chain:
             hint=_VOID_HINT,
         )
     own = {path_of(volume) for volume in record.volumes()}
-    if [path for path in chain if path not in own][: len(base)] != base:
+    bases = {path_of(volume) for volume in (record.golden_volume, *record.bases)}
+    if record.linked and next((path for path in chain if path not in own), "") not in bases:
         raise WrongState(f"Layer {top!r} does not stand on the golden's {record.golden_volume!r}", hint=_VOID_HINT)
 
 

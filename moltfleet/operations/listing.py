@@ -17,6 +17,7 @@ from moltfleet.operations.delete import clones_of
 from moltfleet.operations.hold import holding_now
 
 if TYPE_CHECKING:
+    from moltfleet.model.records import Generation
     from moltfleet.model.volumes import Volume
     from moltfleet.operations.fleet import Fleet
 
@@ -138,15 +139,36 @@ def view_golden(fleet: Fleet, name: str) -> GoldenView:
         built_at=golden.latest.built_at,
         allocation=Size(sum(volumes.get(volume, 0) for volume in golden.volumes())),
         clones=clones_of(fleet, name),
+        behind=behind(fleet, name, golden.latest.number),
     )
+
+
+def behind(fleet: Fleet, golden: str, number: int) -> tuple[str, ...]:
+    """Names of the golden's clones whose clean point stands on another generation than ``number``."""
+    found = (domain for domain in fleet.hypervisor.domains() if domain.is_clone)
+    names = (d.name for d in found if isinstance(d.record, CloneRecord) and _is_behind(d.record, golden, number))
+    return tuple(sorted(names))
+
+
+def _is_behind(clone: CloneRecord, golden: str, number: int) -> bool:
+    return clone.golden == golden and clone.generation != number
 
 
 def show_golden(fleet: Fleet, name: str) -> tuple[GoldenView, dict[str, object]]:
     """One golden with the manifest of its newest generation. Raises: NotFound, WrongState (manifest unreadable)."""
     _, golden = get_any_golden(fleet, name)
-    try:
-        content = fleet.storage.read(golden.latest.manifest, limit=_LARGEST_MANIFEST)
-        document = json.loads(content.rstrip(b"\0"))
-    except ValueError as error:
-        raise WrongState(f"Manifest of golden {name!r} cannot be read") from error
+    document = read_manifest(fleet, golden.latest)
+    if document is None:
+        raise WrongState(f"Manifest of golden {name!r} cannot be read")
     return view_golden(fleet, name), document
+
+
+def read_manifest(fleet: Fleet, generation: Generation) -> dict[str, object] | None:
+    """What a generation's manifest says; None when it cannot be read."""
+    if not generation.manifest or fleet.storage.find(generation.manifest) is None:
+        return None
+    try:
+        document = json.loads(fleet.storage.read(generation.manifest, limit=_LARGEST_MANIFEST).rstrip(b"\0"))
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None

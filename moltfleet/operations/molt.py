@@ -10,7 +10,7 @@ from moltfleet.model.errors import InvalidInput, MoltfleetError, WrongState
 from moltfleet.model.names import check_name
 from moltfleet.model.records import CleanPoint, CloneRecord, Phase, Verb
 from moltfleet.model.results import MoltResult, MoltSeconds
-from moltfleet.operations import admission, foreign, layers, measuring, molting, repair, rescue
+from moltfleet.operations import admission, first_boot, foreign, layers, measuring, molting, moving, repair, rescue
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.guest_scripts import describe_failure
@@ -36,6 +36,10 @@ def plan_molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tu
         fate = "be kept" if request.keep is not None else "stay for undo"
         if request.rescue:
             lines += rescue.plan_rescue(fleet, (name,))
+        if generation := moving.find_target(fleet, clone, request.to):
+            way = moving.describe(clone, generation)
+            lines.append(f"{name}: would be moved {way}, and boot there with its identity; {clone.top} would {fate}")
+            continue
         lines.append(f"{name}: {how} molt to its clean point of {clone.clean.taken_at}; {clone.top} would {fate}")
     return tuple(lines)
 
@@ -49,17 +53,18 @@ def molt(fleet: Fleet, patterns: Sequence[str], request: MoltRequest) -> tuple[M
     def act(name: str) -> MoltResult:
         started = fleet.clock.monotonic()
         rescued: RescueResult | None = None
-        wanted = request
+        wanted, moves = request, False
         try:
             with fleet.locks.hold(name, verb="molt", wait_s=request.wait_s):
                 if request.rescue and get_clone(fleet, name)[1].clean is not None:
                     rescued, wanted = rescue.before_molt(fleet, name, request)
-                with admission.room(fleet, name, request.admission, with_disk=False):
-                    repair.repair_clone(fleet, name, for_molt=True)
+                moves = moving.find_target(fleet, get_clone(fleet, name)[1], request.to) is not None
+                with admission.room(fleet, name, request.admission, with_disk=moves, with_ram=moves):
+                    repair.repair_clone(fleet, name, for_molt=not moves)
                     return counted(fleet, replace(molt_one(fleet, name, wanted), rescue=rescued))
         except MoltfleetError as error:
             seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
-            mode = "cold" if request.cold else "warm"
+            mode = "cold" if request.cold or moves else "warm"
             return counted(
                 fleet,
                 MoltResult(name, "failed", mode, describe_failure(error), seconds=seconds, error=error, rescue=rescued),
@@ -83,8 +88,15 @@ def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:
     """
     started = fleet.clock.monotonic()
     _, clone = get_clone(fleet, name)
+    generation = moving.find_target(fleet, clone, request.to)
+    if moving.lacks_clean_point(clone):
+        clone = first_boot.run(fleet, name, clone)
+        if generation is None:
+            seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
+            return MoltResult(name, "molted", "cold", f"its move to g{clone.generation} is finished", None, seconds)
     clean = _require_clean(name, clone)
-    layers.check_frozen(fleet, name, clean)
+    if generation is None:
+        layers.check_frozen(fleet, name, clean)
     if request.discard_snapshots:
         clone = foreign.discard(fleet, name)
     else:
@@ -92,6 +104,11 @@ def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:
     reason = "asked for" if request.cold else molting.cold_reason(fleet, name, clean)
     label = _label(fleet, clone, request)
     watch = molting.Stopwatch(fleet, started)
+    if generation is not None:
+        way = moving.describe(clone, generation)
+        moving.move(fleet, name, clone, generation, label=label, watch=watch)
+        seconds = MoltSeconds(total=fleet.clock.monotonic() - started, **watch.phases)
+        return MoltResult(name, "molted", "cold", f"moved {way}", label, seconds)
     is_open = clone.pending is not None and clone.pending.verb is Verb.MOLT
     clone = (molting.take_over if is_open else molting.journal)(fleet, name, clone, label)
     kept = clone.pending.keep if clone.pending else None

@@ -24,7 +24,7 @@ from moltfleet.operations.tools import bring_up_to_date
 
 if TYPE_CHECKING:
     from moltfleet.model.ports import GuestSession
-    from moltfleet.model.recipe import Profile, Script
+    from moltfleet.model.recipe import Profile, Renewal, Script
     from moltfleet.model.records import BuildRecord
     from moltfleet.model.requests import BuildRequest
     from moltfleet.operations.fleet import Fleet
@@ -68,9 +68,18 @@ def wants_tools(request: BuildRequest, profile: Profile) -> bool:
     return profile.name != _BARE if request.tools is None else request.tools
 
 
-def run(fleet: Fleet, request: BuildRequest, profile: Profile, stage: Stage, build: BuildRecord) -> BuildFacts:
+def run(
+    fleet: Fleet,
+    request: BuildRequest,
+    profile: Profile,
+    stage: Stage,
+    build: BuildRecord,
+    *,
+    renewal: Renewal | None = None,
+) -> BuildFacts:
     """Boot the scratch domain, make of it what was asked for, seal it; it is shut off when this returns.
 
+    ``renewal`` is what a guest that was a golden before is to have newer first.
     Raises: GuestFailed, which names the script, package step, command or service at fault.
     """
     stages.prepare(fleet, stage, mac=build.attachment.mac)
@@ -86,7 +95,10 @@ def run(fleet: Fleet, request: BuildRequest, profile: Profile, stage: Stage, bui
         fleet.hypervisor.write_record(stage.scratch, replace(build, scratch=kept))
     if not is_running:
         fleet.hypervisor.start(stage.scratch)
-    with _ready(fleet, stage, build, "Starting on the first stage") as session:
+    if renewal is not None:
+        _renew(fleet, renewal, stage, build)
+    title = "Starting on the first stage" if renewal is None else "Starting what was renewed"
+    with _ready(fleet, stage, build, title) as session:
         facts = _provision(fleet, request, profile, stage, session)
     record(Effect.BUILD_SEALED, stage.scratch)
     power_off(fleet, stage.scratch)
@@ -105,6 +117,26 @@ def _ready(fleet: Fleet, stage: Stage, build: BuildRecord, title: str) -> Iterat
 
     with ready(fleet, Guest(stage.scratch, find, is_seeded=True), title=title) as session:
         yield session
+
+
+def _renew(fleet: Fleet, renewal: Renewal, stage: Stage, build: BuildRecord) -> None:
+    """Renew packages and CLIs; new packages are booted, so that what is tried is what clones will run."""
+    limit = timeouts(fleet).cloud_init
+    with _ready(fleet, stage, build, f"Starting {stage.volume}") as session:
+        if not _has_python(fleet, session):
+            fleet.progress.warn("Guest has no python3: neither its packages nor its CLIs are renewed")
+            return
+        directory = _put_bootstrap(fleet, session)
+        words = (" --packages" if renewal.packages else "") + (" --clis" if renewal.clis else "")
+        with fleet.progress.step("Renewing packages and CLIs", timeout_s=limit):
+            _must(session, f"python3 -I {directory}/renew.py{words}", "Renewing", limit)
+    if renewal.packages:
+        power_off(fleet, stage.scratch)
+        fleet.hypervisor.start(stage.scratch)
+
+
+def _has_python(fleet: Fleet, session: GuestSession) -> bool:
+    return session.run("command -v python3", timeout_s=timeouts(fleet).login, limit=256).exit_code == 0
 
 
 def _provision(
@@ -199,7 +231,7 @@ def _verify(
     """Check required commands and services, and read what the manifest records."""
     commands = (*profile.required_commands, *request.required_commands)
     services = (*profile.required_services, *request.required_services)
-    if session.run("command -v python3", timeout_s=timeouts(fleet).login, limit=256).exit_code != 0:
+    if not _has_python(fleet, session):
         _verify_commands(fleet, session, commands)
         fleet.progress.warn("Guest has no python3: the manifest lists no packages, services are not checked")
         return {}

@@ -12,6 +12,7 @@ from moltfleet.operations import layers
 from moltfleet.operations.deadlines import timestamp
 
 if TYPE_CHECKING:
+    from moltfleet.model.records import Generation
     from moltfleet.operations.fleet import Fleet
 
 
@@ -50,8 +51,9 @@ def _journal(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
 def remove_scratch(fleet: Fleet, name: str, build: BuildRecord) -> None:
     """Take a golden build's scratch domain away with its volumes; what was published meanwhile stays.
 
-    Its probes go first: they stand on what it made.
+    Its probes go first: they stand on what it made. A publication that was cut off after its record is finished.
     """
+    _point_at_latest(fleet, build.golden)
     for domain in fleet.hypervisor.domains():
         clone = domain.record
         if isinstance(clone, CloneRecord) and clone.probe and clone.golden == build.golden:
@@ -69,6 +71,16 @@ def remove_scratch(fleet: Fleet, name: str, build: BuildRecord) -> None:
         return
 
 
+def _point_at_latest(fleet: Fleet, name: str) -> None:
+    """Let a golden's definition name the disk of its newest generation, if it does not yet."""
+    domain = fleet.hypervisor.find(name)
+    if domain is None or not isinstance(domain.record, GoldenRecord) or domain.record.deleting:
+        return
+    latest = domain.record.latest.volume
+    if domain.inactive_disk != fleet.storage.path_of(latest):
+        fleet.hypervisor.set_disk(name, latest)
+
+
 def remove_golden(fleet: Fleet, name: str, golden: GoldenRecord) -> None:
     """Delete a golden with all its generations; can be repeated. Raises: InUse while anything stands on one."""
     layers.check_childless(fleet, f"golden {name!r}", golden.volumes())
@@ -76,9 +88,33 @@ def remove_golden(fleet: Fleet, name: str, golden: GoldenRecord) -> None:
         golden = replace(golden, deleting=True)
         fleet.hypervisor.write_record(name, golden)
         record(Effect.DELETE_JOURNALLED, name)
-    for generation in golden.generations:
-        fleet.storage.delete(generation.volume, owner=name)
-        fleet.storage.delete(generation.manifest, owner=name)
+    for generation in (*reversed(golden.generations), *reversed(golden.going)):
+        _delete_generation(fleet, name, generation)
     record(Effect.DELETE_VOLUMES_DELETED, name)
     fleet.hypervisor.undefine(name)
     record(Effect.DELETE_UNDEFINED, name)
+
+
+def remove_generations(fleet: Fleet, name: str, golden: GoldenRecord) -> GoldenRecord:
+    """Delete the generations of a golden that its record says are going; can be repeated. The caller holds its lock.
+
+    One that somebody uses after all is the golden's own again, which is said.
+    """
+    stay = []
+    for generation in golden.going:
+        try:
+            _delete_generation(fleet, name, generation)
+        except InUse as error:
+            fleet.progress.warn(f"Generation {generation.number} of {name!r} stays: {error.brief}")
+            stay.append(generation)
+    record(Effect.DELETE_VOLUMES_DELETED, name)
+    generations = tuple(sorted((*golden.generations, *stay), key=lambda generation: generation.number))
+    golden = replace(golden, generations=generations, going=())
+    fleet.hypervisor.write_record(name, golden)
+    return golden
+
+
+def _delete_generation(fleet: Fleet, name: str, generation: Generation) -> None:
+    fleet.storage.delete(generation.volume, owner=name)
+    if generation.manifest:
+        fleet.storage.delete(generation.manifest, owner=name)

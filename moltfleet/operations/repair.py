@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import Busy, GuestFailed, MoltfleetError, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Phase, Record, Verb
-from moltfleet.operations import admission, after_molt, clean, layers, molting, removing, swapping
+from moltfleet.operations import admission, after_molt, clean, layers, molting, moving, removing, swapping
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import hours_since
 from moltfleet.operations.ready import Guest, ready
@@ -51,6 +51,9 @@ def _finish_or_take_back(fleet: Fleet, domain: Domain, clone: CloneRecord, pendi
 def _settle(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, *, for_molt: bool) -> None:
     if pending.verb is Verb.MOLT:
         _repair_molt(fleet, domain, clone, pending, for_molt=for_molt)
+    elif pending.verb is Verb.MOVE:
+        fleet.progress.say(f"Taking back an interrupted move of {domain.name!r} to another generation")
+        moving.take_back(fleet, domain.name, molting.rescue(fleet, domain.name, clone))
     elif pending.verb is Verb.UNDO:
         _repair_swap(fleet, domain, clone, pending, for_molt=for_molt)
     else:
@@ -213,7 +216,9 @@ def is_abandoned(record: Record | None) -> bool:
     """Whether the record is of something that exists only while its command runs; its lock tells whether it does."""
     if isinstance(record, CloneRecord):
         return record.phase is Phase.CREATING or (record.pending is not None and record.pending.verb is Verb.DELETE)
-    return isinstance(record, BuildRecord) or (isinstance(record, GoldenRecord) and record.deleting)
+    return isinstance(record, BuildRecord) or (
+        isinstance(record, GoldenRecord) and (record.deleting or bool(record.going))
+    )
 
 
 def _sweep_one(fleet: Fleet, seen: Domain) -> None:
@@ -251,6 +256,9 @@ def _remove_abandoned(fleet: Fleet, domain: Domain) -> None:
     elif isinstance(record, BuildRecord):
         fleet.progress.say(f"Clearing away an interrupted build of golden {record.golden!r}")
         removing.remove_scratch(fleet, name, record)
+    elif isinstance(record, GoldenRecord) and not record.deleting:
+        fleet.progress.say(f"Finishing the interrupted deletion of old generations of {name!r}")
+        removing.remove_generations(fleet, name, record)
     elif isinstance(record, GoldenRecord):
         fleet.progress.say(f"Finishing the interrupted deletion of golden {name!r}")
         removing.remove_golden(fleet, name, record)

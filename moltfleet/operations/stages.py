@@ -26,9 +26,10 @@ _RECIPE_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A first stage, there already or still to be made, and the build on it.
+    """A first stage, there already or still to be made, and the build on it; a golden's generation serves as one, too.
 
-    ``scratch`` is the domain that builds, ``identifier`` its UUID, ``build_disk`` the layer above the stage.
+    ``documents`` are what cloud-init is still to do. ``scratch`` is the domain that builds, ``identifier`` its UUID,
+    ``build_disk`` the layer above the stage.
     """
 
     volume: str
@@ -73,11 +74,12 @@ class Recipe:
 def plan_stage(fleet: Fleet, recipe: Recipe, *, scratch: str, build_disk: str) -> Stage:
     """Find the stage of this recipe. One that was written to since is not reused."""
     volume = recipe.volume(key=fleet.keys.fleet_public_key())
+    is_reused = base_images.read_marker(fleet, volume) is not None
     return Stage(
         volume=volume,
         base=recipe.base.volume,
-        is_reused=base_images.read_marker(fleet, volume) is not None,
-        documents=recipe.documents,
+        is_reused=is_reused,
+        documents=() if is_reused else recipe.documents,
         user=recipe.user,
         disk=recipe.disk,
         host_key=fleet.keys.new_host_key(),
@@ -104,7 +106,7 @@ def prepare(fleet: Fleet, stage: Stage, *, mac: str) -> None:
         hostname=hostname,
         mac=mac,
         identity=identity,
-        documents=() if stage.is_reused else stage.documents,
+        documents=stage.documents,
         is_clone=stage.is_reused,
     )
     seeding.write_seed(fleet, stage.seed, spec)

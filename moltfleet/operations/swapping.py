@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import MoltfleetError
-from moltfleet.model.records import CloneRecord, Layer, Pending, Verb
+from moltfleet.model.errors import MoltfleetError, WrongState
+from moltfleet.model.records import CloneRecord, Layer, Pending, Phase, Verb
 from moltfleet.operations import foreign, layers, molting
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timestamp
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 def journal(fleet: Fleet, name: str, clone: CloneRecord, shed: Layer) -> CloneRecord:
     """Write down that the clone goes back to ``shed``, or to a kept layer. Raises: WrongState (D14)."""
+    if clone.phase is not Phase.READY:
+        # What it goes back to would become its clean point.
+        raise WrongState(
+            f"Clone {name!r} has no clean point on its new generation yet",
+            hint=f"Finish its move first: moltfleet start {name}",
+        )
     foreign.check_untouched(fleet, name)
     pending = Pending(verb=Verb.UNDO, target=shed.volume, source=clone.top, started_at=timestamp(fleet.clock))
     clone = replace(clone, pending=pending)

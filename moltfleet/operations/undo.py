@@ -40,6 +40,10 @@ def _undo_one(fleet: Fleet, name: str) -> None:
         molting.roll_back(fleet, name, molting.rescue(fleet, name, clone))
         start_one(fleet, name)
         return
+    if clone.pending and clone.pending.verb is Verb.MOVE:
+        repair.repair_clone(fleet, name, spares_shed=True)
+        start_one(fleet, name)
+        return
     # Age is no reason to refuse what is still there.
     repair.repair_clone(fleet, name, spares_shed=True)
     _, clone = get_clone(fleet, name)

@@ -17,7 +17,16 @@ from moltfleet.model.publickeys import KnownKey, fingerprint, known_key
 from moltfleet.model.recipe import CloudConfig, Profile
 from moltfleet.model.size import Size
 
-SCRIPTS = ("after-molt.sh", "before-save.sh", "identity.sh", "provision.sh", "rescue.sh", "seal.sh", "verify.py")
+SCRIPTS = (
+    "after-molt.sh",
+    "before-save.sh",
+    "identity.sh",
+    "provision.sh",
+    "renew.py",
+    "rescue.sh",
+    "seal.sh",
+    "verify.py",
+)
 
 
 class FakeKeys:

@@ -34,7 +34,8 @@ class Behaviour:
     is the time until it answers, ``clock_error_s`` what its clock is off whatever it is told, ``way_s`` how long a
     script and its answer are under way, each, ``way_back_s`` how much longer the answer is. ``needs`` is a file without
     which it does not come up. ``answers`` gives results for commands that contain a text, before anything else looks at
-    them. ``lacks`` is what keeps it from having the guest tools: "no-systemd", "no-python" or "damaged".
+    them. ``lacks`` is what keeps it from having the guest tools: "no-systemd", "no-python" or "damaged". ``newer`` is
+    the version of jq that its distribution has.
     """
 
     has_agent: bool = True
@@ -56,6 +57,7 @@ class Behaviour:
     needs: str = ""
     missing_commands: tuple[str, ...] = ()
     lacks: str = ""
+    newer: str = ""
     answers: dict[str, CommandResult] = field(default_factory=dict)
 
 
@@ -204,11 +206,17 @@ class FakeGuest:
             "idle_kib": 123_456,
             "kernel": "6.1.0-fake",
             "cloud_init": "22.4.2",
-            "packages": {"jq": "1.6"},
+            "packages": {"jq": self.read("jq") or "1.6"},
             "npm_packages": {"npm": "10.9.9"},
         }
         code = 1 if self.behaviour.missing_commands else 0
         return CommandResult(code, json.dumps(report).encode(), b"")
+
+    def _renew(self, command: str, _: bytes) -> CommandResult:
+        """Only what the distribution has newer is: ``newer`` says what version of jq that is."""
+        if "--packages" in command and self.behaviour.newer:
+            self.write("jq", self.behaviour.newer)
+        return ok()
 
     def _mktemp(self, _: str, __: bytes) -> CommandResult:
         return ok("/tmp/moltfleet.abc123\n")
@@ -232,6 +240,7 @@ class FakeGuest:
         "identity.sh": _identity,
         "seal.sh": _seal,
         "verify.py": _verify,
+        "renew.py": _renew,
         "mktemp": _mktemp,
         "cloud-init-output.log": _log_end,
     }

@@ -45,7 +45,7 @@ def _unfinished(domain: Domain) -> Iterator[str]:
     record = domain.record
     if isinstance(record, BuildRecord):
         yield f"{domain.name}: the build's scratch domain is still there"
-    elif isinstance(record, GoldenRecord) and record.deleting:
+    elif isinstance(record, GoldenRecord) and (record.deleting or record.going):
         yield f"{domain.name}: still being deleted"
     elif isinstance(record, CloneRecord):
         if record.phase is Phase.CREATING or record.probe:
@@ -76,12 +76,13 @@ def _broken_clone(world: World, name: str, clone: CloneRecord) -> Iterator[str]:
         yield f"{name}: is defined on another disk than its record's {clone.top}"
     yield from (f"{name}: {volume} is gone" for volume in clone.volumes() - world.storage.names())
     own = {world.storage.path_of(volume) for volume in clone.volumes()}
-    golden = [world.storage.path_of(clone.golden_volume)] if clone.linked else []
+    goldens = {world.storage.path_of(volume) for volume in (clone.golden_volume, *clone.bases)}
     for top in [clone.top, *([clone.shed.volume] if clone.shed else []), *(layer.volume for layer in clone.kept)]:
         if top not in world.storage.names():
             continue
         chain = world.storage.chain(world.storage.path_of(top))
-        if [path for path in chain if path not in own] != golden:
+        below = [path for path in chain if path not in own]
+        if len(below) != int(clone.linked) or not goldens.issuperset(below):
             yield f"{name}: {top} stands on {chain}, not on layers of its own and its golden"
     for stamp in clone.clean.stamps if clone.clean else ():
         seen = world.storage.find(stamp.volume)

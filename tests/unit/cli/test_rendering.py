@@ -19,11 +19,12 @@ from fakes.report import OUTLOOK, a_report
 from fakes.rescued import RESCUED, SAVED
 from moltfleet.adapters.notifier import event_document
 from moltfleet.adapters.sshconfig import SshConfig
-from moltfleet.cli import documents, tables
+from moltfleet.cli import documents, lineage_text, tables
 from moltfleet.cli.density_text import density_document
 from moltfleet.cli.doctor_document import doctor_document
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.key import forgotten_document, keys_document
+from moltfleet.cli.lineage_document import golden_pruned_document, golden_updated_document
 from moltfleet.cli.metrics import metrics_document
 from moltfleet.cli.nightly_document import last_night_document, night_document
 from moltfleet.cli.plan_document import plan_document
@@ -45,6 +46,7 @@ from moltfleet.model.errors import Busy
 from moltfleet.model.events import Event, EventKind
 from moltfleet.model.guesttools import Found, Lack, Proof, ProofResult, ToolsReport, ToolsView
 from moltfleet.model.hostcheck import Check, CheckState
+from moltfleet.model.lineage import Change, GoldenUpdate, Spare
 from moltfleet.model.load import Candidate
 from moltfleet.model.makingroom import Act, RoomPlan, Way
 from moltfleet.model.metrics import families
@@ -112,7 +114,17 @@ KEPT = (
     KeptView("base-2", "monday", "2026-11-16T08:30:00Z", Size.of_gib(1.5)),
 )
 GOLDENS = (
-    GoldenView("base", "agent", "debian-12", 2, (1, 2), "2026-11-20T18:00:00Z", Size.of_gib(2.5), ("base-1", "base-2")),
+    GoldenView(
+        "base",
+        "agent",
+        "debian-12",
+        2,
+        (1, 2),
+        "2026-11-20T18:00:00Z",
+        Size.of_gib(2.5),
+        ("base-1", "base-2"),
+        ("base-1",),
+    ),
     GoldenView("lean", "minimal", "/srv/x\x1b[31m.qcow2", 1, (1,), "2026-11-19T08:00:00Z", Size.of_mib(640), ()),
 )
 MANIFEST: dict[str, object] = {
@@ -132,6 +144,18 @@ MANIFEST: dict[str, object] = {
     "packages": {"NAME": "1.6-2.1"},
     "npm_packages": {"NAME": "10.9.9"},
 }
+UPDATED = GoldenUpdate(
+    view=GOLDENS[0],
+    before=1,
+    number=2,
+    packages=(Change("jq", "1.6", "1.7"), Change("tmux", None, "3.3"), Change("vim", "9", None)),
+    npm_packages=(Change("@openai/codex", "0.1.0", "0.2.0\x1b[2J"),),
+    tools=Change("guest tools", "0.1.0-aaa", "0.1.0-bbb"),
+    size_before=Size.of_mib(2400),
+    size_after=Size.of_mib(2500),
+    behind=("base-1",),
+)
+SPARES = (Spare("base", 1, "2026-11-19T08:00:00Z", Size.of_mib(2400)),)
 CHECKS = (
     Check("swap", CheckState.WARNING, "8 GiB that clones can be pushed into", "It is slow.", "Limit it."),
     Check("sshd", CheckState.OK, "protected", "It is the way in."),
@@ -190,6 +214,18 @@ def test_clones_are_a_table(golden: Callable[[str, str], None]) -> None:
 
 def test_status_is_a_paragraph_per_clone(golden: Callable[[str, str], None]) -> None:
     golden("tables/status.txt", "\n".join(tables.clone_text(view) for view in CLONES) + "\n")
+
+
+def test_an_update_tells_what_is_newer_and_who_is_behind(golden: Callable[[str, str], None]) -> None:
+    same = replace(UPDATED, number=1, packages=(), npm_packages=(), tools=None)
+    dumb = replace(UPDATED, packages=None, npm_packages=None, tools=None, behind=())
+    texts = [lineage_text.golden_updated_text(update) for update in (UPDATED, same, dumb)]
+    golden("tables/golden-update.txt", "\n\n".join(texts) + "\n")
+
+
+def test_pruning_tells_what_is_gone_and_what_it_gave_back(golden: Callable[[str, str], None]) -> None:
+    texts = [lineage_text.golden_pruned_text(spares) for spares in (SPARES, ())]
+    golden("tables/golden-prune.txt", "\n\n".join(texts) + "\n")
 
 
 def test_acts_are_a_table(golden: Callable[[str, str], None]) -> None:
@@ -356,6 +392,8 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.goldens_document(GOLDENS),
     documents.golden_document(GOLDENS[0], MANIFEST),
     documents.golden_built_document(GOLDENS[0]),
+    golden_updated_document(UPDATED),
+    golden_pruned_document(SPARES),
     documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1]))),
     documents.copy_document("a", "base-1:b"),
     ssh_config_document(SSH_CONFIG, LOGINS),

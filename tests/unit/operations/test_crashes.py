@@ -17,12 +17,14 @@ from fakes.soundness import repair_all, unsound
 from moltfleet.model.effects import Effect
 from moltfleet.model.errors import MoltfleetError, ToolFailed
 from moltfleet.model.records import GoldenRecord, Layer, Phase
-from moltfleet.model.requests import BuildRequest, CreateRequest, MoltRequest, StopRequest
+from moltfleet.model.requests import NEWEST, BuildRequest, CreateRequest, MoltRequest, StopRequest, UpdateRequest
 from moltfleet.operations import (
     create,
     delete,
     golden_build,
     golden_delete,
+    golden_prune,
+    golden_update,
     kept,
     molt,
     molting,
@@ -114,6 +116,35 @@ def with_clone_of_an_old_generation(world: World) -> None:
     world.guest("crab-1").write("work", "of a day")
 
 
+def with_an_old_golden(world: World) -> None:
+    with_clone_of_an_old_generation(world)
+    world.hypervisor.behave("two.build", newer="1.7")
+
+
+def with_a_newer_generation(world: World) -> None:
+    with_an_old_golden(world)
+    golden_update.update(world.fleet, UpdateRequest("two"))
+
+
+def with_shed_and_kept_layers_and_a_newer_generation(world: World) -> None:
+    with_a_newer_generation(world)
+    molt.molt(world.fleet, ["crab-1"], MoltRequest(keep="monday"))
+    world.guest("crab-1").write("more", "work")
+    molt.molt(world.fleet, ["crab-1"], MoltRequest())
+
+
+def with_a_moved_clone(world: World) -> None:
+    with_a_newer_generation(world)
+    molt.molt(world.fleet, ["crab-1"], MoltRequest(to=NEWEST))
+
+
+def with_a_generation_to_spare(world: World) -> None:
+    with_an_old_golden(world)
+    golden_update.update(world.fleet, UpdateRequest("two"))
+    world.hypervisor.behave("two.build", newer="1.8")
+    golden_update.update(world.fleet, UpdateRequest("two"))
+
+
 def nothing(_: World) -> None:
     pass
 
@@ -191,6 +222,15 @@ def is_gone(name: str) -> Callable[[World], bool]:
     return lambda world: name not in world.hypervisor.machines
 
 
+def is_moved(world: World) -> bool:
+    return is_clean(world) and world.record("crab-1").generation == 2
+
+
+def is_pruned(world: World) -> bool:
+    record = world.hypervisor.machines["two"].record
+    return isinstance(record, GoldenRecord) and [g.number for g in record.generations] == [1, 3] and not record.going
+
+
 def is_built(name: str, generation: int) -> Callable[[World], bool]:
     def check(world: World) -> bool:
         machine = world.hypervisor.machines.get(name)
@@ -227,6 +267,16 @@ SCENARIOS = {
     "cold molt": Scenario(with_clone(), molt_clone(cold=True), is_clean, WORK),
     "molt whose RAM does not come back": Scenario(with_clone_whose_ram_fails, molt_clone(), is_clean, WORK),
     "molt of a stopped clone": Scenario(with_stopped_clone, molt_clone(), is_clean, WORK),
+    "molt to latest": Scenario(with_a_newer_generation, molt_clone(to=NEWEST), is_moved, WORK),
+    "molt to latest and keep": Scenario(with_a_newer_generation, molt_clone(to=NEWEST, keep="old"), is_moved, WORK),
+    "molt to latest with layers to go back to": Scenario(
+        with_shed_and_kept_layers_and_a_newer_generation, molt_clone(to=NEWEST), is_moved, WORK
+    ),
+    "molt to an older generation": Scenario(
+        with_a_moved_clone, molt_clone(to=1), lambda world: world.record("crab-1").generation == 1 and is_clean(world)
+    ),
+    "molt of a moved clone": Scenario(with_a_moved_clone, molt_clone(), is_moved),
+    "undo of a move": Scenario(with_a_moved_clone, lambda fleet: undo.undo(fleet, "crab-1"), is_back, WORK),
     "undo": Scenario(with_molted_clone, lambda fleet: undo.undo(fleet, "crab-1"), is_back, WORK),
     "kept restore": Scenario(with_kept_layer, lambda fleet: kept.restore(fleet, "crab-1", "monday"), is_back, WORK),
     "kept delete": Scenario(with_kept_layer, lambda fleet: kept.delete(fleet, "crab-1", "monday"), is_forgotten),
@@ -241,6 +291,10 @@ SCENARIOS = {
     "golden build without agent": Scenario(no_agent, build("two"), is_built("two", 1)),
     "golden build on a stage": Scenario(with_golden, build("three"), is_built("three", 1)),
     "golden rebuild": Scenario(with_clone_of_an_old_generation, build("two"), is_built("two", 2), WORK),
+    "golden update": Scenario(
+        with_an_old_golden, lambda fleet: golden_update.update(fleet, UpdateRequest("two")), is_built("two", 2), WORK
+    ),
+    "golden prune": Scenario(with_a_generation_to_spare, lambda fleet: golden_prune.prune(fleet, ()), is_pruned, WORK),
     "golden delete": Scenario(with_golden, lambda fleet: golden_delete.delete_golden(fleet, "two"), is_gone("two")),
 }
 
