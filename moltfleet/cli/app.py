@@ -47,6 +47,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "inventory": "inventory",
         "key": "key",
         "doctor": "doctor",
+        "adopt": "adopt",
         "host": "host",
         "completion": "completion",
     },

@@ -96,7 +96,11 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class DomainSpec:
-    """Everything that our domain XML is made from. ``disk`` and ``seed`` are volume names of our pool."""
+    """Everything that our domain XML is made from. ``disk`` and ``seed`` are volume names of our pool.
+
+    ``firmware`` is "efi" where the image needs that to boot; libvirt chooses the files, and each domain has its own
+    variables.
+    """
 
     name: str
     uuid: str
@@ -111,6 +115,7 @@ class DomainSpec:
     seed: str | None = None
     is_disk_readonly: bool = False
     desktop: bool = False
+    firmware: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,10 @@ class Effect(StrEnum):
     BUILD_PUBLISHED = "build.published"
     BUILD_CLEANED = "build.cleaned"
 
+    ADOPT_TAKEN = "adopt.taken"
+    ADOPT_PINNED = "adopt.pinned"
+    ADOPT_RETURNED = "adopt.returned"
+
 
 def record(effect: Effect, subject: str) -> None:
     """Tell the log that ``effect`` has happened to ``subject``; to be called right after the change."""

@@ -11,11 +11,13 @@ from moltfleet.model.errors import InvalidInput, NotFound
 # A name becomes the guest's host name (RFC 1123 label), a libvirt domain name and part of a volume name.
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 LONGEST_NAME = 48
+# A label's own limit (RFC 1123): scripts made longer names than we do, and their domains are adopted under them.
+LONGEST_ADOPTED_NAME = 63
 # Locks that stand for no clone or golden; a clone of such a name would wait for itself.
 _OWN_LOCKS = ("fleet", "pool", "network")
 
 
-def check_name(name: str, *, what: str) -> str:
+def check_name(name: str, *, what: str, longest: int = LONGEST_NAME) -> str:
     """Return ``name`` when it can name a ``what`` ("clone", "golden").
 
     Raises: InvalidInput.
@@ -24,8 +26,8 @@ def check_name(name: str, *, what: str) -> str:
         raise InvalidInput(f"Name of the {what} is empty", hint="Example: crab-1.")
     if name in _OWN_LOCKS:
         raise InvalidInput(f"Name {name!r} is one of moltfleet's own", hint=f"Example: {name}-1.")
-    if len(name) > LONGEST_NAME:
-        raise InvalidInput(f"Name of the {what} is longer than {LONGEST_NAME} characters: {printable(name)[:60]!r}")
+    if len(name) > longest:
+        raise InvalidInput(f"Name of the {what} is longer than {longest} characters: {printable(name)[:60]!r}")
     if not _LABEL.fullmatch(name):
         raise InvalidInput(
             f"Name {printable(name)!r} is not a host name",

@@ -133,6 +133,20 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What an adopted domain was before, for the way back. ``disk`` is the path of its first disk then.
+
+    ``channel`` says that it got the guest agent's channel, ``readonly`` that its disk was made read-only;
+    ``generations`` is how many a golden came with.
+    """
+
+    disk: str
+    channel: bool = False
+    readonly: bool = False
+    generations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CloneRecord:
     """A clone. ``host_keys`` are the public SSH host keys, one "type base64" each; ``top`` is the writable layer.
 
@@ -140,7 +154,8 @@ class CloneRecord:
     the first start is to be warm; ``probe`` marks a clone that only proves that its golden is sealed. ``stopped`` says
     that a command stopped it: one that is off without that was running when the host, or QEMU, went down.
     ``paused`` is the life (see vitals) in which this program paused it because it filled the pool. ``bases`` are
-    volumes of the golden that shed and kept layers may stand on, beside the one of its clean point.
+    volumes of the golden that shed and kept layers may stand on, beside the one of its clean point. ``adopted`` is
+    what a domain was that somebody else made: its host keys are learnt at its first start.
     """
 
     golden: str
@@ -168,6 +183,7 @@ class CloneRecord:
     hold: Hold | None = None
     paused: str | None = None
     bases: tuple[str, ...] = ()
+    adopted: Origin | None = None
     version: int = VERSION
 
     def volumes(self) -> frozenset[str]:
@@ -185,7 +201,10 @@ class CloneRecord:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A published, sealed image of a golden. Sizes are bytes; ``idle_memory`` is what the guest used when idle."""
+    """A published, sealed image of a golden. Sizes are bytes; ``idle_memory`` is what the guest used when idle.
+
+    An adopted one has no ``manifest`` (empty), as nobody proved it sealed.
+    """
 
     number: int
     volume: str
@@ -201,6 +220,7 @@ class GoldenRecord:
     """A golden and its generations, oldest first; the defaults apply to its clones.
 
     ``going`` are generations that nobody is to use any more, whose volumes still have to go.
+    ``firmware`` is "efi" where the image needs that to boot. ``adopted`` is what it was when somebody else had made it.
     """
 
     profile: str
@@ -213,6 +233,8 @@ class GoldenRecord:
     desktop: bool = False
     deleting: bool = False
     going: tuple[Generation, ...] = ()
+    firmware: str | None = None
+    adopted: Origin | None = None
     version: int = VERSION
 
     @property
@@ -222,7 +244,7 @@ class GoldenRecord:
 
     def volumes(self) -> frozenset[str]:
         """Every volume that is this golden's own."""
-        return frozenset(v for g in (*self.generations, *self.going) for v in (g.volume, g.manifest))
+        return frozenset(v for g in (*self.generations, *self.going) for v in (g.volume, g.manifest) if v)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ def define(
             record=clone,
             virt_type=facts.virt_type,
             desktop=plan.record.desktop,
+            firmware=plan.record.firmware,
         )
         fleet.hypervisor.define(spec)
     record(Effect.CREATE_DEFINED, name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.records import CloneRecord, Phase
-from moltfleet.operations import admission, clean, layers
+from moltfleet.operations import admission, adopt_pin, clean, layers
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.ready import Guest, ready
@@ -40,6 +40,7 @@ def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | N
         fleet.hypervisor.start(name)
         record(Effect.CREATE_STARTED, name)
     layers.check_live_chain(fleet, name, clone, clone.top)
+    clone = adopt_pin.pin(fleet, name, clone)
     guest = Guest(name, lambda: find_endpoint(fleet, name, clone), is_seeded=clone.phase is Phase.CREATING)
     with ready(fleet, guest, title=f"Starting {name}") as session:
         switch_off_cloud_init(fleet, name, session)

@@ -111,4 +111,5 @@ def _spec(fleet: Fleet, name: str, golden: GoldenRecord) -> DomainSpec:
         virt_type=fleet.hypervisor.host().virt_type,
         is_disk_readonly=True,
         desktop=golden.desktop,
+        firmware=golden.firmware,
     )

@@ -155,8 +155,13 @@ def _is_behind(clone: CloneRecord, golden: str, number: int) -> bool:
 
 
 def show_golden(fleet: Fleet, name: str) -> tuple[GoldenView, dict[str, object]]:
-    """One golden with the manifest of its newest generation. Raises: NotFound, WrongState (manifest unreadable)."""
+    """One golden with the manifest of its newest generation; an adopted one has an empty one.
+
+    Raises: NotFound, WrongState (manifest unreadable).
+    """
     _, golden = get_any_golden(fleet, name)
+    if not golden.latest.manifest:
+        return view_golden(fleet, name), {}
     document = read_manifest(fleet, golden.latest)
     if document is None:
         raise WrongState(f"Manifest of golden {name!r} cannot be read")

@@ -88,6 +88,7 @@ def remove_golden(fleet: Fleet, name: str, golden: GoldenRecord) -> None:
         golden = replace(golden, deleting=True)
         fleet.hypervisor.write_record(name, golden)
         record(Effect.DELETE_JOURNALLED, name)
+    # The newest first: those of an adopted golden may stand on each other.
     for generation in (*reversed(golden.generations), *reversed(golden.going)):
         _delete_generation(fleet, name, generation)
     record(Effect.DELETE_VOLUMES_DELETED, name)

@@ -32,6 +32,7 @@ CHANGING = frozenset(
             "authorize_key",
         )
     }
+    | {("takeover", method) for method in ("take", "give_back")}
     | {("nights", method) for method in ("write", "file_report")}
     | {("storage", method) for method in ("create_overlay", "create_empty", "upload", "copy_flat", "delete")}
 )
@@ -103,21 +104,21 @@ class Watched:
     """A port as one process sees it."""
 
     def __init__(self, target: object, port: str, process: Process) -> None:
-        self._target = target
+        self.target = target
         self._port = port
-        self._process = process
+        self.process = process
 
     def __getattr__(self, method: str) -> Any:
-        value = getattr(self._target, method)
+        value = getattr(self.target, method)
         if not callable(value):
             return value
 
         def call(*args: Any, **options: Any) -> Any:
-            self._process.before(self._port, method)
+            self.process.before(self._port, method)
             if (self._port, method) in (("hypervisor", "start"), ("hypervisor", "restore")):
-                assert self._process.has_room(args[0]), f"{args[0]} was brought up, and no room was kept for it"
+                assert self.process.has_room(args[0]), f"{args[0]} was brought up, and no room was kept for it"
             result = value(*args, **options)
-            self._process.after(self._port, method)
+            self.process.after(self._port, method)
             return result
 
         return call

@@ -63,7 +63,7 @@ def _broken_disks(world: World, domain: Domain) -> Iterator[str]:
         return
     if running and running.chain != chain:
         yield f"{domain.name}: runs on {running.chain}, is defined on {chain}"
-    if any(world.storage.children(chain[0])) and not domain.is_golden:
+    if any(world.storage.children(chain[0])) and domain.record is not None and not domain.is_golden:
         yield f"{domain.name}: its top layer {chain[0]} is frozen under another"
 
 
@@ -93,7 +93,8 @@ def _broken_clone(world: World, name: str, clone: CloneRecord) -> Iterator[str]:
 def _unexplained(world: World) -> Iterator[str]:
     explained: set[str] = set()
     for domain in world.hypervisor.domains():
-        explained |= domain.record.volumes() if domain.record else set()
+        theirs = () if domain.record else world.storage.chain(domain.inactive_disk or "")
+        explained |= domain.record.volumes() if domain.record else {path.rpartition("/")[2] for path in theirs}
     for volume in sorted(world.storage.names() - explained):
         if not volume.startswith(CACHES):
             yield f"{volume}: no record explains it"

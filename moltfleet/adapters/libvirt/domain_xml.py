@@ -52,7 +52,7 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Elem
 
 def _add_machine(domain: ET.Element, spec: DomainSpec) -> None:
     is_emulated = spec.virt_type is VirtType.QEMU
-    system = ET.SubElement(domain, "os")
+    system = ET.SubElement(domain, "os", {} if spec.firmware is None else {"firmware": spec.firmware})
     _text(system, "type", "hvm", arch="x86_64", machine="q35")
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
@@ -168,6 +168,26 @@ def chain(domain: ET.Element) -> tuple[str, ...]:
 def disk_paths(domain: ET.Element) -> frozenset[str]:
     """Every file that a document names on any disk, at any depth of a chain."""
     return frozenset(s.attrib["file"] for s in domain.iterfind("devices/disk//source") if s.get("file"))
+
+
+def disk_snapshot(domain: ET.Element, overlay_path: str) -> str:
+    """The XML of a snapshot of the first disk alone, whose new layer is at ``overlay_path``.
+
+    Every other disk is named, as libvirt snapshots those that are not.
+    """
+    snapshot = ET.Element("domainsnapshot")
+    disks = ET.SubElement(snapshot, "disks")
+    first = first_disk(domain)
+    for disk in domain.iterfind("devices/disk"):
+        target = disk.find("target")
+        name = "" if target is None else target.get("dev", "")
+        if disk is not first:
+            ET.SubElement(disks, "disk", name=name, snapshot="no")
+            continue
+        frozen = ET.SubElement(disks, "disk", name=name, snapshot="external", type="file")
+        ET.SubElement(frozen, "driver", type="qcow2")
+        ET.SubElement(frozen, "source", file=overlay_path)
+    return ET.tostring(snapshot, encoding="unicode")
 
 
 def put_disk(domain: ET.Element, path: str) -> None:

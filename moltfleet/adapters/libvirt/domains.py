@@ -248,7 +248,7 @@ class LibvirtHypervisor:
 
     def freeze_disk(self, name: str, overlay: str) -> None:
         """See the port. The definition carries ``<backingStore>`` afterwards, so it is rewritten at once (D5a)."""
-        xml = _snapshot_xml(self._storage.path_of(overlay))
+        xml = domain_xml.disk_snapshot(self._document(name, 0), self._storage.path_of(overlay))
         flags = (
             libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
             | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
@@ -379,16 +379,6 @@ def _drop_managed_save(domain: Any) -> None:
     # A managed save would be resumed silently on whatever overlay is there now (measured on 9.0).
     if domain.hasManagedSaveImage(0):
         domain.managedSaveRemove(0)
-
-
-def _snapshot_xml(overlay_path: str) -> str:
-    snapshot = ET.Element("domainsnapshot")
-    disks = ET.SubElement(snapshot, "disks")
-    disk = ET.SubElement(disks, "disk", name="vda", snapshot="external", type="file")
-    ET.SubElement(disk, "driver", type="qcow2")
-    ET.SubElement(disk, "source", file=overlay_path)
-    ET.SubElement(disks, "disk", name="vdb", snapshot="no")
-    return ET.tostring(snapshot, encoding="unicode")
 
 
 @contextlib.contextmanager

@@ -101,10 +101,15 @@ def _version(text: str) -> int:
 
 def put_into(domain: ET.Element, record: Record) -> None:
     """Replace our element in a whole domain document, other people's metadata untouched."""
+    remove_from(domain)
     metadata = domain.find("metadata")
     if metadata is None:
         metadata = ET.SubElement(domain, "metadata")
-    for element in list(metadata):
-        if element.tag.startswith("{" + NAMESPACE + "}"):
-            metadata.remove(element)
     metadata.append(to_element(record, namespaced=True))
+
+
+def remove_from(domain: ET.Element) -> None:
+    """Take our elements out of a whole domain document, other people's metadata untouched."""
+    for metadata in domain.findall("metadata"):
+        for element in _ours(domain):
+            metadata.remove(element)

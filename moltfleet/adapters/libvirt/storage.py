@@ -185,7 +185,7 @@ class LibvirtStorage:
             volume = connection.storagePoolLookupByName(self._pool_name).storageVolLookupByName(name)
             stream = connection.newStream(0)
             volume.download(stream, 0, limit, 0)
-            return _receive(stream, limit)
+            return receive_bytes(stream, limit)
 
         self._ensure()
         return self._gate.call(f"read volume {name}", receive, repeatable=True)
@@ -353,7 +353,8 @@ def _send(stream: Any, source: BinaryIO, on_bytes: OnBytes | None) -> None:
     stream.finish()
 
 
-def _receive(stream: Any, limit: int) -> bytes:
+def receive_bytes(stream: Any, limit: int) -> bytes:
+    """What a download sends, up to ``limit`` bytes; a broken stream is put away."""
     content = bytearray()
 
     def write(_stream: Any, chunk: bytes, _opaque: Any) -> int:

@@ -14,7 +14,7 @@ from moltfleet.adapters.rescue import manifests
 from moltfleet.adapters.rescue.draft import Draft, faults, reread
 from moltfleet.adapters.rescue.ledger import Ledger, Limits, size_below
 from moltfleet.model.errors import ToolFailed
-from moltfleet.model.names import check_name, printable
+from moltfleet.model.names import LONGEST_ADOPTED_NAME, check_name, printable
 from moltfleet.model.rescue import RescueDraft, SavedRescue, is_label
 from moltfleet.model.size import Size
 
@@ -48,7 +48,7 @@ class RescueFiles:
     @contextlib.contextmanager
     def begin(self, clone: str, label: str) -> Iterator[RescueDraft]:
         """See the port."""
-        check_name(clone, what="clone")
+        check_name(clone, what="clone", longest=LONGEST_ADOPTED_NAME)
         if not is_label(label):
             raise ValueError(f"no label: {label}")
         with faults(self._root):

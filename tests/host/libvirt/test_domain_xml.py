@@ -61,6 +61,7 @@ VARIANTS = {
     "clone-other-network": replace(CLONE, attachment=OTHER),
     "clone-user-network": replace(CLONE, attachment=USER),
     "clone-desktop": replace(CLONE, desktop=True),
+    "clone-uefi": replace(CLONE, firmware="efi"),
     "clone-hostile": replace(CLONE, title="<&\"'>]]>", description="ä 😀 <!-- -->"),
     "golden": GOLDEN,
     "golden-desktop": replace(GOLDEN, desktop=True),
@@ -104,7 +105,7 @@ def test_a_golden_cannot_be_written_and_reaches_no_network() -> None:
 
 def test_only_on_our_network_a_port_is_isolated() -> None:
     isolated = {name for name, spec in VARIANTS.items() if built(spec).find("devices/interface/port") is not None}
-    assert isolated == {"clone", "clone-emulated", "clone-desktop", "clone-hostile", "build"}
+    assert isolated == {"clone", "clone-emulated", "clone-desktop", "clone-uefi", "clone-hostile", "build"}
 
 
 def test_a_desktop_listens_on_a_socket_alone() -> None:
@@ -157,3 +158,13 @@ def test_what_is_restored_has_a_small_translation_cache_unless_somebody_chose_it
     domain_xml.shrink_translation_cache(domain)
 
     assert domain.findtext("features/tcg/tb-cache") == after
+
+
+def test_a_snapshot_names_every_disk_and_takes_the_first_alone() -> None:
+    disk = "<disk device='{}'><target dev='{}'/></disk>"
+    disks = "".join(disk.format(*each) for each in (("cdrom", "sda"), ("disk", "vda"), ("disk", "vdb")))
+    document = ET.fromstring(f"<domain><devices>{disks}</devices></domain>")
+    snapshot = ET.fromstring(domain_xml.disk_snapshot(document, "/pool/new.qcow2"))
+    found = [(disk.get("name"), disk.get("snapshot")) for disk in snapshot.iterfind("disks/disk")]
+    assert found == [("sda", "no"), ("vda", "external"), ("vdb", "no")]
+    assert [source.get("file") for source in snapshot.iterfind("disks/disk/source")] == ["/pool/new.qcow2"]

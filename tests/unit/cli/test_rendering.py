@@ -20,6 +20,7 @@ from fakes.rescued import RESCUED, SAVED
 from moltfleet.adapters.notifier import event_document
 from moltfleet.adapters.sshconfig import SshConfig
 from moltfleet.cli import documents, lineage_text, tables
+from moltfleet.cli.adopt_document import adopt_document
 from moltfleet.cli.density_text import density_document
 from moltfleet.cli.doctor_document import doctor_document
 from moltfleet.cli.errors import error_document
@@ -38,6 +39,8 @@ from moltfleet.cli.survey_document import holds_document, leaking_document, surv
 from moltfleet.cli.tools_document import tools_status_document, tools_verify_document
 from moltfleet.cli.tools_text import tools_status_text, tools_verify_text
 from moltfleet.model.admission import Admission
+from moltfleet.model.adoption import Adoptee
+from moltfleet.model.adoption import Kind as AdopteeKind
 from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.density import AgentLoad, Density
 from moltfleet.model.doctor import Area, Diagnosis, Finding, Mended
@@ -366,6 +369,10 @@ SURVEY = SurveyResult(
 )
 DECISIONS = (Decision("base-1", DecidedAct.MOLT, Verdict.LEAKING, "used up in 50 min", 3000.0, answered=True),)
 KEY = KnownKey("SHA256:AAAA", "ssh-ed25519", "me@home", "home")
+ADOPTEES = (
+    Adoptee("vm", AdopteeKind.GOLDEN, "vm", "adoptable", "vm.qcow2", ("never sealed",)),
+    Adoptee("vm-1", AdopteeKind.CLONE, "vm", "refused", commands=("sudo ln a b",), left=("vm-1.1.qcow2",), error=BUSY),
+)
 LOGINS = (Endpoint("base-1", "192.0.2.7", 22, "agent", ()), Endpoint("base-2", "", 22, "agent", ()))
 SSH_CONFIG = SshConfig.of("qemu:///system", Path("/nowhere/key"), home=Path("/nowhere"))
 EMITTED: tuple[documents.Document, ...] = (
@@ -413,6 +420,7 @@ EMITTED: tuple[documents.Document, ...] = (
     doctor_document(
         DIAGNOSIS, (Mended(DIAGNOSIS.findings[0], "failed", BUSY), Mended(DIAGNOSIS.findings[0], "gone")), DIAGNOSIS
     ),
+    adopt_document(ADOPTEES, applied=False, undo=False),
     documents.host_check_document(CHECKS),
     documents.host_contain_document(CONTAINED, removed=False, left=CHECKS[:1]),
     night_document(A_NIGHT, "/state/nights/20261120t033000z.md"),

@@ -14,11 +14,15 @@ import pytest
 
 from fakes import Killed, Process, World, a_world, effects_told_to
 from fakes.soundness import repair_all, unsound
+from fakes.takeover import GOLDEN, scripts_were_here, takeover_of
+from moltfleet.model.adoption import AdoptRequest
 from moltfleet.model.effects import Effect
 from moltfleet.model.errors import MoltfleetError, ToolFailed
 from moltfleet.model.records import GoldenRecord, Layer, Phase
 from moltfleet.model.requests import NEWEST, BuildRequest, CreateRequest, MoltRequest, StopRequest, UpdateRequest
 from moltfleet.operations import (
+    adopt,
+    adopt_undo,
     create,
     delete,
     golden_build,
@@ -145,6 +149,15 @@ def with_a_generation_to_spare(world: World) -> None:
     golden_update.update(world.fleet, UpdateRequest("two"))
 
 
+def with_what_scripts_made(world: World) -> None:
+    scripts_were_here(world, "crab-1", "crab-2")
+
+
+def with_adopted_clones(world: World) -> None:
+    with_what_scripts_made(world)
+    adopt_all(world.fleet)
+
+
 def nothing(_: World) -> None:
     pass
 
@@ -155,6 +168,14 @@ def create_clone(**options: object) -> Callable[[Fleet], object]:
 
 def molt_clone(**options: object) -> Callable[[Fleet], object]:
     return lambda fleet: molt.molt(fleet, ["crab-1"], MoltRequest(**options))  # type: ignore[arg-type]
+
+
+def adopt_all(fleet: Fleet) -> object:
+    return adopt.adopt(fleet, takeover_of(fleet), AdoptRequest((GOLDEN,)))
+
+
+def give_all_back(fleet: Fleet) -> object:
+    return adopt_undo.undo(fleet, takeover_of(fleet), ())
 
 
 def warm_clone(fleet: Fleet) -> object:
@@ -212,6 +233,14 @@ def is_warm(world: World) -> bool:
 def is_the_clean_point(world: World) -> bool:
     clone = world.record("crab-1")
     return clone.clean is not None and world.storage.content(clone.clean.volume).get("work") == "of a day"
+
+
+def is_adopted(world: World) -> bool:
+    return all(world.hypervisor.get(name).record is not None for name in (GOLDEN, "crab-1", "crab-2"))
+
+
+def is_given_back(world: World) -> bool:
+    return all(world.hypervisor.get(name).record is None for name in (GOLDEN, "crab-1", "crab-2"))
 
 
 def is_forgotten(world: World) -> bool:
@@ -287,6 +316,11 @@ SCENARIOS = {
     "restart": Scenario(with_clone(), lambda fleet: restart.restart(fleet, ["crab-1"], StopRequest()), is_back, WORK),
     "start": Scenario(with_stopped_clone, lambda fleet: start.start(fleet, ["crab-1"]), is_back, WORK),
     "delete": Scenario(with_molted_clone, lambda fleet: delete.delete(fleet, ["crab-1"]), is_gone("crab-1")),
+    "adopt": Scenario(with_what_scripts_made, adopt_all, is_adopted),
+    "adopt and give back": Scenario(with_adopted_clones, give_all_back, is_given_back),
+    "first start of an adopted clone": Scenario(
+        with_adopted_clones, lambda fleet: start.start(fleet, ["crab-1"]), is_back, WORK
+    ),
     "golden build": Scenario(nothing, build("two"), is_built("two", 1)),
     "golden build without agent": Scenario(no_agent, build("two"), is_built("two", 1)),
     "golden build on a stage": Scenario(with_golden, build("three"), is_built("three", 1)),
