@@ -32,6 +32,8 @@ class SshClient:
     key: Path
     known_hosts: Path
     connect_timeout_s: int = 15
+    # A setting that leads there, as sshjump.proxy_command makes it.
+    proxy: str | None = None
 
     def argv(self, endpoint: Endpoint, words: Sequence[str] = (), *, terminal: bool | None = None) -> list[str]:
         """Return the arguments for a shell in the guest, or for the command ``words``.
@@ -39,7 +41,8 @@ class SshClient:
         ``terminal`` True asks for one (``-t``), False refuses one (``-T``), None leaves it to ssh: a shell gets one.
         """
         flags = [] if terminal is None else ["-t" if terminal else "-T"]
-        options = [word for option in self.options(endpoint.name) for word in ("-o", option)]
+        settings = (*self.options(endpoint.name), *((self.proxy,) if self.proxy else ()))
+        options = [word for option in settings for word in ("-o", option)]
         # After "--" ssh takes neither the host nor the command's words for options.
         where = ["-p", str(endpoint.port), "-l", endpoint.user, "--", endpoint.host]
         return ["ssh", "-F", "none", *flags, *options, *where, *remote_command(words)]

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from moltfleet.model.errors import DeadlinePassed, ToolFailed
 from moltfleet.model.names import printable_lines
 
 _LOG = logging.getLogger(__name__)
+_CONVERSING: list[subprocess.Popen[bytes]] = []
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -87,6 +89,34 @@ def hand_over(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> i
             raise _not_started(argv, error) from error
         status = child.wait()
     return 128 - status if status < 0 else status
+
+
+def converse(argv: Sequence[str]) -> socket.socket:
+    """Start a program and return its standard input and output as one socket; it is to end when that is closed.
+
+    It gets our whole environment, as ssh finds its agent there; what it says of itself is nobody's to read.
+
+    Raises: ToolFailed when it cannot be started.
+    """
+    _LOG.debug("conversing with %s", shlex.join(argv))
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            _CONVERSING.append(
+                subprocess.Popen(
+                    list(argv),
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+    except OSError as error:
+        ours.close()
+        raise _not_started(argv, error) from error
+    # Those that have ended are not waited for otherwise.
+    _CONVERSING[:] = [process for process in _CONVERSING if process.poll() is None]
+    return ours
 
 
 def failure(result: RunResult) -> ToolFailed:

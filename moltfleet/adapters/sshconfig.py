@@ -9,21 +9,20 @@ import contextlib
 import hashlib
 import ipaddress
 import re
-import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
 import filelock
 import platformdirs
 
 from moltfleet.adapters.localfile import read_small, write_atomically
 from moltfleet.adapters.openssh import SshClient, known_hosts_path, quoted, write_known_hosts
-from moltfleet.model.errors import InvalidInput, ToolFailed
+from moltfleet.adapters.sshjump import proxy_command, way_to_host
+from moltfleet.model.errors import ToolFailed
 
 if TYPE_CHECKING:
     from moltfleet.model.domain import Endpoint
@@ -31,11 +30,9 @@ if TYPE_CHECKING:
 _LARGEST = 16 * 2**20
 # Another process lists the clones and writes a small file meanwhile.
 _LOCK_S = 10.0
-_SSH_TRANSPORTS = ("ssh", "libssh", "libssh2")
 # The record of a clone can be edited; what does not look like ours is not told to ssh.
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _USER = re.compile(r"[a-z_][a-z0-9_-]*")
-_JUMP = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.@:%\[\]-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,21 +193,12 @@ def jump_option(uri: str) -> str | None:
 
     Through it ssh goes as libvirt does, by the user's own configuration. Raises: InvalidInput.
     """
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        return "ProxyCommand=none"
-    if parts.scheme.partition("+")[2] not in _SSH_TRANSPORTS:
+    way = way_to_host(uri)
+    if way is None:
         return None
-    if not _JUMP.fullmatch(parts.netloc):
-        raise InvalidInput("The libvirt URI names a host that cannot stand in ssh's configuration")
-    key = parse_qs(parts.query).get("keyfile")
-    if not key:
-        return f"ProxyJump={parts.netloc}"
-    # Not -i, which looks for the file before it expands "%". The ssh that reads this expands it once more.
-    command = shlex.join(("ssh", "-o", f"IdentityFile={quoted(Path(key[0]))}")).replace("%", "%%")
-    if not command.isprintable():
-        raise InvalidInput("The libvirt URI names a key file that cannot stand in ssh's configuration")
-    return f"ProxyCommand={command} -W [%h]:%p ssh://{parts.netloc}"
+    if not way:
+        return "ProxyCommand=none"
+    return f"ProxyJump={way[-1].removeprefix('ssh://')}" if len(way) == 1 else proxy_command(way)
 
 
 def _before_hosts(content: bytes) -> list[bytes]:

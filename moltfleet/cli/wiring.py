@@ -35,6 +35,7 @@ from moltfleet.adapters.run import hand_over
 from moltfleet.adapters.samples import SqliteSamples, samples_path
 from moltfleet.adapters.seed import NoCloudSeeds
 from moltfleet.adapters.ssh import SshGuests
+from moltfleet.adapters.sshjump import dial_for, proxy_command, way_to_host
 from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
 from moltfleet.operations.fleet import Fleet
 
@@ -65,7 +66,7 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         networks=LibvirtNetworks(gate, locks, name=_OWN_NETWORK, subnets=config.subnets),
         locks=locks,
         reservations=LockReservations(locks, clock),
-        guests=SshGuests(keys.fleet_private_key),
+        guests=SshGuests(keys.fleet_private_key, dial=dial_for(uri)),
         keys=keys,
         seeds=NoCloudSeeds(),
         images=ImageFiles(progress, catalogue=config.catalogue),
@@ -132,7 +133,10 @@ def ssh_arguments(config: Config, where: Endpoint, words: Sequence[str], *, term
     ``terminal`` True asks for one, False refuses one, None leaves that to ssh.
     """
     key = LocalKeys(config.authorized_keys).fleet_key_path
-    return SshClient(key=key, known_hosts=known_hosts_path(config.uri)).argv(where, words, terminal=terminal)
+    way = way_to_host(config.uri)
+    proxy = proxy_command(way) if way else None
+    client = SshClient(key=key, known_hosts=known_hosts_path(config.uri), proxy=proxy)
+    return client.argv(where, words, terminal=terminal)
 
 
 def open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint]) -> int:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from typing import TYPE_CHECKING
+
+from moltfleet.adapters.sshjump import straight
+
+if TYPE_CHECKING:
+    from moltfleet.adapters.sshjump import Dial
 
 # RFC 4253 §4.2: the identification line has at most 255 characters, with CR LF.
 LONGEST_LINE = 255
 
 
-def read_banner(host: str, port: int, *, timeout_s: float) -> str | None:
+def read_banner(host: str, port: int, *, timeout_s: float, dial: Dial = straight) -> str | None:
     """Return the identification line; None when nothing, or something else than SSH, answers in time."""
     deadline = time.monotonic() + timeout_s
     try:
-        with socket.create_connection((host, port), timeout=max(timeout_s, 0.001)) as connection:
+        with dial(host, port, max(timeout_s, 0.001)) as connection:
             received = _read_line(connection, deadline)
     except OSError:
         return None

@@ -43,6 +43,16 @@ def not_ssh(endpoint: Endpoint, reason: BaseException | None) -> GuestUnreachabl
     )
 
 
+def no_way(endpoint: Endpoint, reason: BaseException | None) -> GuestUnreachable:
+    """Nothing came back through the host of a remote libvirt."""
+    return GuestUnreachable(
+        f"Guest {endpoint.name!r} does not answer through the host of the libvirt URI",
+        details=_said(reason),
+        hint="It may still be booting. Else: ssh to that host has to work without a question (an agent, or a key "
+        "without a passphrase), and its sshd has to allow TCP forwarding.",
+    )
+
+
 def too_slow(endpoint: Endpoint, step: str, timeout_s: float) -> DeadlinePassed:
     """The login's deadline passed during ``step``."""
     return DeadlinePassed(

@@ -19,10 +19,12 @@ import paramiko
 from moltfleet.adapters.ssh import faults
 from moltfleet.adapters.ssh.session import SshSession
 from moltfleet.adapters.ssh.transport import BoundedSocket, GuestTransport
+from moltfleet.adapters.sshjump import straight
 from moltfleet.model.errors import ToolFailed
 from moltfleet.model.names import printable
 
 if TYPE_CHECKING:
+    from moltfleet.adapters.sshjump import Dial
     from moltfleet.model.domain import Endpoint
 
 # How long sent bytes may stay unacknowledged before the kernel gives the connection up: it ends a wait for a paused
@@ -32,11 +34,11 @@ KEEPALIVE_S = 15
 
 
 @contextlib.contextmanager
-def login(endpoint: Endpoint, key_path: Path, *, timeout_s: float) -> Iterator[SshSession]:
+def login(endpoint: Endpoint, key_path: Path, *, timeout_s: float, dial: Dial = straight) -> Iterator[SshSession]:
     """Log in to ``endpoint`` with the key at ``key_path``; see the port."""
     # paramiko logs every refused login with a traceback; what matters of it becomes an error's details.
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-    attempt = _Attempt(endpoint, key_path, timeout_s, time.monotonic() + timeout_s)
+    attempt = _Attempt(endpoint, key_path, timeout_s, time.monotonic() + timeout_s, dial)
     session = SshSession(attempt.connect(), endpoint.name)
     try:
         yield session
@@ -52,6 +54,7 @@ class _Attempt:
     key_path: Path
     timeout_s: float
     deadline: float
+    dial: Dial
 
     def connect(self) -> GuestTransport:
         """Return an authenticated transport."""
@@ -71,13 +74,14 @@ class _Attempt:
 
     def _open_socket(self) -> BoundedSocket:
         try:
-            connected = socket.create_connection((self.endpoint.host, self.endpoint.port), timeout=self._remaining())
+            connected = self.dial(self.endpoint.host, self.endpoint.port, self._remaining())
         except TimeoutError as error:
             raise faults.too_slow(self.endpoint, "accept a connection", self.timeout_s) from error
         except OSError as error:
             raise faults.unreachable(self.endpoint, error) from error
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_S * 1000)
+        if connected.family != socket.AF_UNIX:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_S * 1000)
         return BoundedSocket.adopt(connected)
 
     def _negotiate(self, transport: GuestTransport, key_types: frozenset[str]) -> None:
@@ -101,6 +105,8 @@ class _Attempt:
             return faults.changed(self.endpoint, None)
         if self._remaining() <= _TICK_S and transport.remote_version == "":
             return faults.too_slow(self.endpoint, "send an SSH identification", self.timeout_s)
+        if self.dial is not straight and transport.remote_version == "":
+            return faults.no_way(self.endpoint, error)
         return faults.not_ssh(self.endpoint, error)
 
     def _check_host_key(self, transport: GuestTransport, pinned: frozenset[bytes]) -> None:
