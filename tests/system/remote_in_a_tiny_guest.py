@@ -1,4 +1,4 @@
-"""To be run by name. A fleet on another host: qemu+ssh from one lab into another, and ssh to its guests through the host."""
+"""To be run by name. A fleet on another host: qemu+ssh from one lab into another, ssh to its guests through that host."""
 
 from __future__ import annotations
 
