@@ -43,6 +43,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Everyday use": {
         "agent": "agent",
+        "each": "each",
         "ssh-config": "ssh_config",
         "inventory": "inventory",
         "key": "key",

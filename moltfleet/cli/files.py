@@ -35,6 +35,24 @@ def read_public_keys(path: Path) -> tuple[str, ...]:
     return lines
 
 
+def read_tasks(path: Path) -> tuple[str, ...]:
+    """Read tasks: one for each line of a file, or each file of a directory in the order of their names.
+
+    Raises: InvalidInput, also when there is none.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        tasks = tuple(_text(file).strip() for file in files)
+    else:
+        tasks = tuple(line.strip() for line in _text(path).splitlines())
+    found = tuple(task for task in tasks if task)
+    if not found:
+        raise InvalidInput(
+            f"{_quoted(path)} has no task in it", hint="A line for each, or a directory with a file for each."
+        )
+    return found
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a result there, whole or not at all; devices and pipes are written to. Raises: InvalidInput, NoSpace."""
     target = path.resolve()

@@ -40,6 +40,7 @@ from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
 from moltfleet.operations.fleet import Fleet
 
 if TYPE_CHECKING:
+    from moltfleet.adapters.rescue.branches import LocalBranches
     from moltfleet.adapters.textfile import PrometheusText
     from moltfleet.config import Config
     from moltfleet.model.domain import Endpoint
@@ -148,3 +149,10 @@ def open_ssh(config: Config, arguments: Sequence[str], known: Iterable[Endpoint]
 def open_program(arguments: Sequence[str]) -> int:
     """Give the terminal to a program of this machine; returns its status. Raises: ToolFailed."""
     return hand_over(arguments)
+
+
+def local_branches(repository: Path) -> LocalBranches:
+    """What takes branches of guests into a repository of this machine."""
+    from moltfleet.adapters.rescue.branches import LocalBranches
+
+    return LocalBranches(repository)

@@ -29,6 +29,8 @@ exec "$@"
 """
 # Called with the clone, whether it is standard error, and what came.
 OnOutput = Callable[[str, bool, bytes], None]
+# Given the seconds that are left, None for no end, after which the guest is to end it, too.
+MakeLine = Callable[[float | None], str]
 
 
 @contextmanager
@@ -65,10 +67,13 @@ def execute(
     ``timeout_s`` is the deadline of each, with its login; None is as long as it takes.
     """
 
+    def make(left_s: float | None) -> str:
+        return command if left_s is None else bounded(command, left_s)
+
     def act(name: str) -> ActResult:
         started = fleet.clock.monotonic()
         try:
-            status = run_line(fleet, name, command, on_output=on_output, timeout_s=timeout_s)
+            status = run_line(fleet, name, make, on_output=on_output, timeout_s=timeout_s)
         except MoltfleetError as error:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         return ActResult(name, "executed", str(status), fleet.clock.monotonic() - started)
@@ -76,11 +81,11 @@ def execute(
     return each(clone_names(fleet, patterns), act, jobs=jobs or fleet.config.jobs)
 
 
-def run_line(fleet: Fleet, name: str, line: str, *, on_output: OnOutput, timeout_s: float | None) -> int:
-    """Log in to a clone and run a shell command line; returns its exit status.
+def run_line(fleet: Fleet, name: str, make: MakeLine, *, on_output: OnOutput, timeout_s: float | None) -> int:
+    """Log in to a clone and run a shell command line, which ``make`` makes; returns its exit status.
 
-    After ``timeout_s`` it is ended in the guest, too, if that has timeout(1). Raises: DeadlinePassed, NotFound,
-    WrongState, and what a login raises.
+    After ``timeout_s`` nobody waits for it any more. Raises: DeadlinePassed, NotFound, WrongState, and what a login
+    raises.
     """
     deadline = None if timeout_s is None else Deadline.after(fleet.clock, timeout_s)
     longest_s = timeouts(fleet).login
@@ -89,7 +94,7 @@ def run_line(fleet: Fleet, name: str, line: str, *, on_output: OnOutput, timeout
         left_s = None if deadline is None else deadline.left_s
         try:
             return session.stream(
-                line if left_s is None else bounded(line, left_s),
+                make(left_s),
                 on_stdout=lambda data: on_output(name, False, data),
                 on_stderr=lambda data: on_output(name, True, data),
                 timeout_s=left_s,

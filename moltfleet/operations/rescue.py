@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import DomainState
@@ -60,21 +60,33 @@ def rescue_all(fleet: Fleet, patterns: Sequence[str], *, reason: str) -> tuple[R
     return each(names, lambda name: rescue(fleet, name, reason=reason), jobs=fleet.config.jobs)
 
 
-def rescue(fleet: Fleet, name: str, *, reason: str) -> RescueResult:
-    """Rescue the work of one clone; ``reason`` goes into the manifest. Failures stand in the result."""
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of a guest's is looked through: ``roots`` for repositories, ``paths`` whole; and screens with logs."""
+
+    roots: tuple[str, ...]
+    paths: tuple[str, ...]
+    has_screens: bool = True
+
+
+def rescue(fleet: Fleet, name: str, *, reason: str, scope: Scope | None = None) -> RescueResult:
+    """Rescue the work of one clone; ``reason`` goes into the manifest. Failures stand in the result.
+
+    ``scope`` None is what the configuration says.
+    """
     try:
         with fleet.locks.hold(name, verb="rescue the work of"):
-            return rescue_held(fleet, name, reason=reason)
+            return rescue_held(fleet, name, reason=reason, scope=scope)
     except MoltfleetError as error:
         return _ended(name, Outcome.REFUSED, error)
 
 
-def rescue_held(fleet: Fleet, name: str, *, reason: str) -> RescueResult:
+def rescue_held(fleet: Fleet, name: str, *, reason: str, scope: Scope | None = None) -> RescueResult:
     """As :func:`rescue`, of a clone whose lock the caller holds."""
     started = fleet.clock.monotonic()
     with fleet.progress.step(f"Rescuing the work of {name}") as step:
         try:
-            result = _rescue(fleet, name, reason, step.detail)
+            result = _rescue(fleet, name, reason, scope or _configured(fleet), step.detail)
         except (GuestUnreachable, DeadlinePassed, GuestFailed, WrongState) as error:
             result = _ended(name, Outcome.UNREACHABLE, error)
         except (NoCapacity, ToolFailed) as error:
@@ -98,7 +110,11 @@ def before_molt(fleet: Fleet, name: str, request: MoltRequest) -> tuple[RescueRe
     return replace(result, kept=label), replace(request, keep=label)
 
 
-def _rescue(fleet: Fleet, name: str, reason: str, show: Callable[[str], None]) -> RescueResult:
+def _configured(fleet: Fleet) -> Scope:
+    return Scope(fleet.config.rescue.roots, fleet.config.rescue.paths)
+
+
+def _rescue(fleet: Fleet, name: str, reason: str, scope: Scope, show: Callable[[str], None]) -> RescueResult:
     domain, clone = get_clone(fleet, name)
     if domain.state is DomainState.PAUSED:
         raise WrongState(f"Clone {name!r} is paused", hint="The pool may be full, or somebody paused it.")
@@ -112,7 +128,9 @@ def _rescue(fleet: Fleet, name: str, reason: str, show: Callable[[str], None]) -
         asking = Asking(session, fleet.bootstrap.read(SCRIPT).decode(), wanted.largest_file.bytes)
         show("looking for work")
         longest_s = _LONGEST_PIECE_S * factor
-        found = look(asking, wanted.roots, wanted.paths, timeout_s=min(longest_s, deadline.left_s))
+        found = look(asking, scope.roots, scope.paths, timeout_s=min(longest_s, deadline.left_s))
+        if not scope.has_screens:
+            found = replace(found, screens=(), has_logs=False)
         pieces = Pieces(
             asking,
             lambda: draft.enter_context(fleet.rescues.begin(name, label_of(now))),

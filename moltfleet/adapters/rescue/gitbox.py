@@ -18,7 +18,7 @@ from moltfleet.adapters.run import RunResult, run
 
 # For all calls on one repository together, so that a guest's work cannot keep a night from ending.
 _TIMEOUT_S = 300.0
-_LIMITS = ("prlimit", "--as=4294967296", "--cpu=240", "--fsize=8589934592", "--core=0", "--nofile=512")
+LIMITS = ("prlimit", "--as=4294967296", "--cpu=240", "--fsize=8589934592", "--core=0", "--nofile=512")
 # nobody and nogroup, for a moltfleet that is run by root.
 NOBODY = 65534
 _NOT_ROOT = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs",
@@ -62,7 +62,7 @@ class GitBox:
         if index:
             environment["GIT_INDEX_FILE"] = str(self.directory / index)
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-        limits = (*_LIMITS, *(_NOT_ROOT if self._is_root else ()))
+        limits = (*LIMITS, *(_NOT_ROOT if self._is_root else ()))
         argv = (*limits, "git", "-C", str(self.directory), *settings, *arguments)
         timeout_s = max(0.1, self._ends_at - time.monotonic())
         return run(argv, timeout_s=timeout_s, input=input, env=environment, check=check)

@@ -21,8 +21,10 @@ from moltfleet.adapters.notifier import event_document
 from moltfleet.adapters.sshconfig import SshConfig
 from moltfleet.cli import documents, lineage_text, tables
 from moltfleet.cli.adopt_document import adopt_document
+from moltfleet.cli.agent import agent_document
 from moltfleet.cli.density_text import density_document
 from moltfleet.cli.doctor_document import doctor_document
+from moltfleet.cli.each_document import each_document
 from moltfleet.cli.errors import error_document
 from moltfleet.cli.key import forgotten_document, keys_document
 from moltfleet.cli.lineage_document import golden_pruned_document, golden_updated_document
@@ -41,10 +43,12 @@ from moltfleet.cli.tools_text import tools_status_text, tools_verify_text
 from moltfleet.model.admission import Admission
 from moltfleet.model.adoption import Adoptee
 from moltfleet.model.adoption import Kind as AdopteeKind
+from moltfleet.model.agentline import read_line
 from moltfleet.model.containment import FileAct, HostPlan
 from moltfleet.model.density import AgentLoad, Density
 from moltfleet.model.doctor import Area, Diagnosis, Finding, Mended
 from moltfleet.model.domain import CommandResult, DomainState, Endpoint
+from moltfleet.model.each import EachRequest, EachResult
 from moltfleet.model.errors import Busy
 from moltfleet.model.events import Event, EventKind
 from moltfleet.model.guesttools import Found, Lack, Proof, ProofResult, ToolsReport, ToolsView
@@ -65,6 +69,7 @@ from moltfleet.model.schedule import Job, Kind
 from moltfleet.model.size import Size
 from moltfleet.model.survey import CloneSurvey, PoolSurvey, SurveyResult
 from moltfleet.model.verdict import Judgement, Verdict
+from moltfleet.operations.agent import AgentClone
 from moltfleet.operations.density import read_stage
 from moltfleet.operations.plan import PlanRequest, plan
 from moltfleet.operations.scheduling import Scheduled
@@ -373,6 +378,8 @@ ADOPTEES = (
     Adoptee("vm", AdopteeKind.GOLDEN, "vm", "adoptable", "vm.qcow2", ("never sealed",)),
     Adoptee("vm-1", AdopteeKind.CLONE, "vm", "refused", commands=("sudo ln a b",), left=("vm-1.1.qcow2",), error=BUSY),
 )
+AGENT = AgentClone(Endpoint("base-1", "192.0.2.7", 22, "agent", ()), "created", "base", ())
+AGENT_LINE = read_line(b"cli\tclaude\t2.0.14\tyes\ngh\tyes\tann\ngit\tAnn\tssh\n")
 LOGINS = (Endpoint("base-1", "192.0.2.7", 22, "agent", ()), Endpoint("base-2", "", 22, "agent", ()))
 SSH_CONFIG = SshConfig.of("qemu:///system", Path("/nowhere/key"), home=Path("/nowhere"))
 EMITTED: tuple[documents.Document, ...] = (
@@ -403,6 +410,11 @@ EMITTED: tuple[documents.Document, ...] = (
     golden_pruned_document(SPARES),
     documents.exec_document((COLLECTED.of(ActResult("base-1", "executed", "3")), COLLECTED.of(ACTS[1]))),
     documents.copy_document("a", "base-1:b"),
+    agent_document(AGENT, "agent", AGENT_LINE),
+    each_document(
+        EachRequest("make"),
+        (EachResult("base-1", "done", 0, rescue=RESCUED), EachResult("base-2", "unreached", None, error=BUSY)),
+    ),
     ssh_config_document(SSH_CONFIG, LOGINS),
     documents.inventory_script_document(Path("hosts")),
     documents.acts_document("moltfleet.key-authorise/1", ACTS),
