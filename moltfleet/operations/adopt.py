@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from moltfleet.model.adoption import Adoptee, AdoptRequest, AdoptStep, Kind
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import MoltfleetError
-from moltfleet.model.records import Attachment, CloneRecord, Generation, GoldenRecord, Origin, Phase
+from moltfleet.model.records import Attachment, CleanPoint, CloneRecord, Generation, GoldenRecord, Origin, Phase
 from moltfleet.operations import adopt_plan, layers, repair
 from moltfleet.operations.clones import get_any_golden
 from moltfleet.operations.deadlines import timestamp
@@ -29,6 +29,8 @@ def adopt(fleet: Fleet, takeover: Takeover, request: AdoptRequest) -> tuple[Adop
     Raises: NotFound.
     """
     repair.sweep(fleet)
+    # Makes the pool where there is none yet; files that were linked into its directory are known from here on.
+    fleet.storage.refresh()
     with fleet.locks.hold("fleet", verb="adopt", wait_s=_LOCK_WAIT_S):
         plan = adopt_plan.plan_adopt(fleet, takeover, request)
         rows = []
@@ -90,6 +92,7 @@ def _take_clone(fleet: Fleet, takeover: Takeover, step: AdoptStep, request: Adop
     _, golden = get_any_golden(fleet, step.golden)
     base = next((g for g in golden.generations if g.volume == step.base), golden.latest)
     card = foreign.card
+    below = tuple(layers.stamp(fleet, volume) for volume in reversed(step.layers[:-1]))
     clone = CloneRecord(
         golden=step.golden,
         generation=base.number,
@@ -103,6 +106,7 @@ def _take_clone(fleet: Fleet, takeover: Takeover, step: AdoptStep, request: Adop
         seed="",
         top=step.layers[-1],
         created_at=timestamp(fleet.clock),
+        clean=CleanPoint(stamps=below, taken_at=timestamp(fleet.clock)) if below else None,
         wants_ram=request.warm,
         adopted=Origin(step.disk, channel=not foreign.has_agent),
     )

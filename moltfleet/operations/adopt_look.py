@@ -145,10 +145,15 @@ def make_directory(place: Place) -> tuple[str, ...]:
     return () if place.exists else (f"sudo install -d -m 0711 {shlex.quote(place.directory)}",)
 
 
-def read_head(takeover: Takeover, name: str, path: str) -> LayerHead:
-    """The head of a layer that is to be adopted. Raises: Refusal for one that cannot be trusted."""
+def read_head(takeover: Takeover, name: str, path: str, *, old: str = "") -> LayerHead:
+    """The head of a layer that is to be adopted. Raises: Refusal for one that cannot be trusted.
+
+    ``old`` is another path of the same file: before there is a pool of ours, libvirt knows the file only there.
+    """
     try:
         head = takeover.head(path)
+        if head is None and takeover.is_same_file(path, old):
+            head = takeover.head(old)
     except InvalidInput as error:
         raise Refusal(
             f"Disk of {name!r} {error.brief}: {printable(path)}", hint="Look at it: qemu-img info, qemu-img check."

@@ -159,7 +159,7 @@ def _golden_step(looker: _Looker, foreign: Foreign) -> AdoptStep:
     while step is not None:
         layers.insert(0, adopt_look.check_place(looker.takeover, looker.place, name, step))
         inside = looker.place.path_of(layers[0])
-        head = adopt_look.read_head(looker.takeover, name, inside)
+        head = adopt_look.read_head(looker.takeover, name, inside, old=step)
         snapshots += head.snapshots
         step = adopt_look.backing_path(name, inside, head)
         if step is not None and (step in map(looker.place.path_of, layers)):
@@ -178,7 +178,7 @@ def _relink(looker: _Looker, name: str, path: str, below: str) -> Refusal:
     return Refusal(
         f"Disk of {name!r} stands on a file that is not in the pool: {printable(below)}",
         hint="A hard link puts it there without a copy; the head of the layer above has to name it there.",
-        commands=(*link, f"sudo qemu-img rebase -u -F qcow2 -b {shlex.quote(target)} {shlex.quote(path)}"),
+        commands=(*link, _renaming(target, path)),
     )
 
 
@@ -216,31 +216,66 @@ def _plan_clone(
 ) -> None:
     try:
         if not layers:
-            raise Refusal(f"Golden {golden!r} of it cannot be adopted", hint="See there.")
+            commands = _ways_in(looker, foreign, golden)
+            raise Refusal(f"Golden {golden!r} of it cannot be adopted", hint="See there.", commands=commands)
         steps.append(_clone_step(looker, foreign, golden, layers))
     except Refusal as error:
         others.append(_refused(foreign.name, Kind.CLONE, golden, error))
 
 
 def _clone_step(looker: _Looker, foreign: Foreign, golden: str, layers: tuple[str, ...]) -> AdoptStep:
-    """Check a clone and its one layer. Raises: Refusal."""
+    """Check a clone and the layers that are its own, down to the golden or to nothing. Raises: Refusal."""
     adopt_look.check_domain(foreign, is_golden=False)
     name, path = foreign.name, foreign.disks[0].path or ""
-    volume = adopt_look.check_place(looker.takeover, looker.place, name, path)
-    inside = looker.place.path_of(volume)
-    others = [f.name for f in looker.foreign.values() if f.name != name and {path, inside} & set(looker.chain_of(f))]
+    own = [adopt_look.check_place(looker.takeover, looker.place, name, path)]
+    _check_alone(looker, name, path)
+    bases = {looker.place.path_of(layer): layer for layer in layers}
+    while True:
+        inside = looker.place.path_of(own[0])
+        _check_alone(looker, name, inside)
+        head = adopt_look.read_head(looker.takeover, name, inside, old=path)
+        below = adopt_look.backing_path(name, inside, head)
+        if below is None or below in bases:
+            base = "" if below is None else bases[below]
+            return AdoptStep(Kind.CLONE, foreign, golden, tuple(own), base=base, notes=_clone_notes(foreign))
+        volume = below.rpartition("/")[2]
+        # What an earlier adoption, or a snapshot by hand, left under it; a head that names anything else is lying.
+        if below != looker.place.path_of(volume) or not volume.startswith(f"{name}.") or volume in own:
+            raise _not_on(looker, name, inside, below, layers)
+        own.insert(0, volume)
+
+
+def _ways_in(looker: _Looker, foreign: Foreign, golden: str) -> tuple[str, ...]:
+    """What will bring a clone's disk into the pool, onto its golden's there; none for a disk that names anything else.
+
+    Told together with what brings the golden in, so that all of it can be done at once.
+    """
+    own, theirs = looker.chain_of(foreign), looker.foreign.get(golden)
+    bases = looker.chain_of(theirs) if theirs else ()
+    if len(own) < 2 or own[1] not in bases:
+        return ()
+    try:
+        adopt_look.check_place(looker.takeover, looker.place, foreign.name, own[0])
+        link: tuple[str, ...] = ()
+    except Refusal as refusal:
+        link = refusal.commands
+    base, layer = (looker.place.path_of(path.rpartition("/")[2]) for path in (own[1], own[0]))
+    return link if base == own[1] else (*link, _renaming(base, layer))
+
+
+def _renaming(base: str, layer: str) -> str:
+    """The command that writes another name of the same backing file into the head of a layer, and nothing else."""
+    return f"sudo qemu-img rebase -u -F qcow2 -b {shlex.quote(base)} {shlex.quote(layer)}"
+
+
+def _check_alone(looker: _Looker, name: str, path: str) -> None:
+    """Raises: Refusal when another domain that is not ours has the layer, or stands on it."""
+    others = [f.name for f in looker.foreign.values() if f.name != name and path in looker.chain_of(f)]
     if others:
         raise Refusal(
             f"Domain {others[0]!r} stands on the disk of {name!r}",
             hint="What stands on a clone would break when that one is molted. Adopt the one as a golden instead.",
         )
-    below = adopt_look.backing_path(name, inside, adopt_look.read_head(looker.takeover, name, inside))
-    if below is None:
-        return AdoptStep(Kind.CLONE, foreign, golden, (volume,), notes=_clone_notes(foreign))
-    base = next((layer for layer in layers if looker.place.path_of(layer) == below), None)
-    if base is None:
-        raise _not_on(looker, name, inside, below, layers)
-    return AdoptStep(Kind.CLONE, foreign, golden, (volume,), base=base, notes=_clone_notes(foreign))
 
 
 def _not_on(looker: _Looker, name: str, path: str, below: str, layers: tuple[str, ...]) -> Refusal:

@@ -144,7 +144,8 @@ def _give_back_one(fleet: Fleet, takeover: Takeover, row: Adoptee) -> None:
         raise current.error or NotFound(f"Domain {row.name!r} is not adopted any more")
     clone = domain.record
     if isinstance(clone, CloneRecord):
-        disk = origin.disk if clone.clean is None else fleet.storage.path_of(clone.top)
+        is_where_it_was = clone.top == origin.disk.rpartition("/")[2]
+        disk = origin.disk if is_where_it_was else fleet.storage.path_of(clone.top)
         takeover.give_back(row.name, origin, disk=disk)
         record(Effect.ADOPT_RETURNED, row.name)
         return

@@ -71,6 +71,12 @@ class BuildPlan:
         return min(max(self.vcpus, _BUILD_VCPUS), max(1, cpus))
 
     @property
+    def firmware(self) -> str | None:
+        """What the image needs to boot: known of one that is the golden's own already."""
+        own = self.existing is not None and self.existing.source == self.request.image
+        return self.existing.firmware if self.existing and own else None
+
+    @property
     def wants_tools(self) -> bool:
         """Whether the guest tools go in, if the guest can have them."""
         return wants_tools(self.request, self.profile)
@@ -246,6 +252,7 @@ def _define(fleet: Fleet, plan: BuildPlan, stage: stages.Stage) -> BuildRecord:
             record=build,
             virt_type=facts.virt_type,
             desktop=plan.profile.desktop,
+            firmware=plan.firmware,
         )
         fleet.hypervisor.define(spec)
     record(Effect.BUILD_DEFINED, name)

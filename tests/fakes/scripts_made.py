@@ -22,7 +22,7 @@ _DOMAIN = """\
   <memory unit='MiB'>{memory}</memory>
   <vcpu>4</vcpu>
   <os>
-    <type>hvm</type>
+    <type{machine}>hvm</type>
 {firmware}    <boot dev='hd'/>
   </os>
   <features><acpi/><apic/></features>
@@ -36,13 +36,15 @@ _DOMAIN = """\
     <interface type='network'>
       <mac address='{mac}'/><source network='default'/><model type='virtio'/>
     </interface>
-    <channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>
-    {agent}{tpm}{more}
-    <graphics type='spice' port='-1' autoport='yes'/>
-    <video><model type='virtio'/></video>
+    {screen}{agent}{tpm}{more}
   </devices>
 </domain>
 """
+_SCREEN = """\
+<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>
+    <graphics type='spice' port='-1' autoport='yes'/>
+    <video><model type='virtio'/></video>
+    """
 _CDROM = "<disk type='file' device='cdrom'><source file='{iso}'/><target dev='sda' bus='sata'/><readonly/></disk>"
 
 
@@ -61,6 +63,8 @@ def domain_xml(name: str, disk: str, *, number: int = 1, **changes: str) -> str:
         "agent": _AGENT if changes.pop("has_agent", "") else "",
         "tpm": _TPM if changes.pop("has_tpm", "") else "",
         "more": "",
+        "machine": "",
+        "screen": _SCREEN,
         "mac": f"52:54:00:aa:bb:{number:02x}",
         "uuid": f"c7a5fdbd-edaf-9455-926a-d65c16db{number:04d}",
     }

@@ -12,9 +12,20 @@ from moltfleet.model.domain import DomainState
 from moltfleet.model.errors import DeadlinePassed, GuestFailed, MoltfleetError, NotFound
 from moltfleet.model.layerhead import LayerHead
 from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
-from moltfleet.model.requests import CreateRequest, MoltRequest, StopRequest
+from moltfleet.model.requests import CreateRequest, MoltRequest, StopRequest, UpdateRequest
 from moltfleet.model.takeover import ForeignDisk
-from moltfleet.operations import adopt, adopt_undo, create, doctor, golden_delete, listing, molt, start, stop
+from moltfleet.operations import (
+    adopt,
+    adopt_undo,
+    create,
+    doctor,
+    golden_delete,
+    golden_update,
+    listing,
+    molt,
+    start,
+    stop,
+)
 from moltfleet.operations.adopt_pin import parse_host_keys
 from moltfleet.operations.adopt_plan import plan_adopt
 
@@ -149,6 +160,24 @@ def test_new_clones_can_be_made_and_the_doctor_tells_that_nobody_sealed_it(
     assert listing.show_golden(world.fleet, GOLDEN)[1] == {}
 
 
+def test_the_next_generation_is_sealed_boots_as_the_adopted_one_and_leaves_that_alone(
+    world: World, takeover: FakeTakeover
+) -> None:
+    takeover.changes = {GOLDEN: {"is_uefi": True}}
+    adopt_all(world, takeover)
+    before = dict(world.storage.disks[f"{GOLDEN}.qcow2"].written)
+    world.hypervisor.behave(f"{GOLDEN}.build", newer="1.7")
+    golden_update.update(world.fleet, UpdateRequest(GOLDEN))
+    golden = world.hypervisor.get(GOLDEN).record
+    assert isinstance(golden, GoldenRecord) and golden.adopted is not None
+    assert [g.volume for g in golden.generations] == [f"{GOLDEN}.qcow2", f"{GOLDEN}.g2.qcow2"]
+    assert (golden.latest.manifest, golden.firmware) == (f"{GOLDEN}.g2.json", "efi")
+    assert world.storage.disks[f"{GOLDEN}.qcow2"].written == before
+    (made,) = create.create(world.fleet, CreateRequest(GOLDEN, name="crab-1"))
+    assert (made.error, world.hypervisor.machines["crab-1"].spec.firmware) == (None, "efi")
+    assert "built since: g2" in refusal(give_back(world, takeover)[GOLDEN]).brief
+
+
 def test_an_external_snapshot_makes_a_generation_of_each_layer(world: World, takeover: FakeTakeover) -> None:
     top = world.storage.put(Disk(f"{GOLDEN}.dev-ready", "qcow2", 10 << 30, backing=DISK))
     world.hypervisor.machines[GOLDEN].disk = top.path
@@ -214,6 +243,12 @@ def test_a_clone_with_snapshots_or_without_a_card_is_refused_and_a_golden_is_not
 @pytest.mark.parametrize(
     ("head", "said"),
     [
+        (
+            LayerHead(1, f"/pool/{OTHER}.qcow2", "qcow2"),
+            f"stands on /pool/{OTHER}.qcow2, which is no disk of its golden",
+        ),
+        (LayerHead(1, f"/elsewhere/{CLONE}.1.qcow2", "qcow2"), "which is no disk of its golden"),
+        (LayerHead(1, f"/pool/{CLONE}.qcow2", "qcow2"), "which is no disk of its golden"),
         (LayerHead(1, "/etc/shadow", "qcow2"), "stands on /etc/shadow, which is no disk of its golden"),
         (LayerHead(1, "json:{}", "qcow2"), "no plain path"),
         (LayerHead(1, DISK, "raw"), "records format 'raw'"),
@@ -297,6 +332,19 @@ def test_a_disk_beside_the_pool_is_refused_with_the_link_that_helps(world: World
     assert rows[GOLDEN].commands == (f"sudo ln /images/{GOLDEN}.qcow2 /pool/{GOLDEN}.qcow2",)
 
 
+def test_all_that_helps_is_told_at_once(world: World, takeover: FakeTakeover) -> None:
+    elsewhere(world, takeover, linked=False)
+    takeover.others[f"/images/{CLONE}.qcow2"] = LayerHead(1, f"/images/{GOLDEN}.qcow2", "qcow2")
+    rows = plan(world, takeover)
+    assert rows[GOLDEN].commands + rows[CLONE].commands == (
+        f"sudo ln /images/{GOLDEN}.qcow2 /pool/{GOLDEN}.qcow2",
+        f"sudo ln /images/{CLONE}.qcow2 /pool/{CLONE}.qcow2",
+        f"sudo qemu-img rebase -u -F qcow2 -b /pool/{GOLDEN}.qcow2 /pool/{CLONE}.qcow2",
+    )
+    takeover.others[f"/images/{CLONE}.qcow2"] = LayerHead(1, "/etc/shadow", "qcow2")
+    assert plan(world, takeover)[CLONE].commands == ()
+
+
 def test_before_there_is_a_pool_its_directory_is_made_first(world: World, takeover: FakeTakeover) -> None:
     elsewhere(world, takeover, linked=False)
     world.storage.has_pool = False
@@ -363,6 +411,24 @@ def test_a_molted_clone_goes_back_with_its_present_state_and_loses_nothing(
     seen = world.storage.view(world.storage.chain(disk))
     assert (seen["work"], seen["more"]) == ("of a day", "work")
     assert row.left == (f"{CLONE}.1.qcow2", f"{CLONE}.clean.1.ram")
+
+
+def test_what_went_back_after_a_molt_can_be_adopted_and_molted_again(world: World, takeover: FakeTakeover) -> None:
+    adopt_all(world, takeover)
+    start.start(world.fleet, [CLONE])
+    molt.molt(world.fleet, [CLONE], MoltRequest())
+    world.guest(CLONE).write("more", "work")
+    stop.stop(world.fleet, [CLONE], StopRequest())
+    give_back(world, takeover, CLONE)
+    assert adopt_all(world, takeover) == {GOLDEN: "unchanged", CLONE: "adopted"}
+    assert world.record(CLONE).volumes() == {f"{CLONE}.qcow2", f"{CLONE}.2.qcow2"}
+    (started,) = start.start(world.fleet, [CLONE])
+    world.guest(CLONE).write("leak", "everywhere")
+    (molted,) = molt.molt(world.fleet, [CLONE], MoltRequest())
+    assert (started.error, molted.error) == (None, None)
+    seen = [world.guest(CLONE).read(key) for key in ("work", "more", "leak")]
+    assert seen == ["of a day", "work", ""]
+    assert world.hypervisor.violations == []
 
 
 def test_one_clone_alone_goes_back_and_can_be_adopted_again(world: World, takeover: FakeTakeover) -> None:
