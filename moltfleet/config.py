@@ -23,6 +23,8 @@ from moltfleet.model.size import Size
 from moltfleet.tables import Amount, ImageEntry, Section
 from moltfleet.tables import Defaults as Defaults
 from moltfleet.tables import LeakPolicy as LeakPolicy
+from moltfleet.tables import Logins as Logins
+from moltfleet.tables import LoginTool as LoginTool
 from moltfleet.tables import Nightly as Nightly
 from moltfleet.tables import Rescue as Rescue
 from moltfleet.tables import Timeouts as Timeouts
@@ -76,6 +78,7 @@ class Config(Section):
     nightly: Nightly = Nightly()
     rescue: Rescue = Rescue()
     policy: LeakPolicy = LeakPolicy()
+    logins: Logins = Logins()
     notify: str = Field(
         default="",
         description="A command that is run, without a shell, when something happens: docs/policy.md.",
@@ -224,7 +227,7 @@ def _nearest(location: tuple[str, ...]) -> str:
     known = sorted(_model_of(tuple(section)).model_fields)
     homes = [
         home
-        for home in ("defaults", "timeouts", "nightly", "policy", "rescue")
+        for home in ("defaults", "timeouts", "nightly", "policy", "rescue", "logins")
         if name in _model_of((home,)).model_fields
     ]
     if homes and not section:
@@ -244,7 +247,10 @@ def _model_of(section: tuple[str, ...]) -> type[BaseModel]:
         ("rescue",): Rescue,
         ("nightly",): Nightly,
         ("policy",): LeakPolicy,
+        ("logins",): Logins,
     }
+    if section[:2] == ("logins", "more"):
+        return LoginTool
     return models.get(section, ImageEntry)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from moltfleet.model.catalogue import CatalogueEntry
 from moltfleet.model.errors import InvalidInput
 from moltfleet.model.size import Size
 
 if TYPE_CHECKING:
+    from moltfleet.model.logins import LoginEntry
     from moltfleet.model.policy import Policy
 
 
@@ -30,6 +32,17 @@ Amount = Annotated[Size, BeforeValidator(_parse_size)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, strict=True)]
 # In a guest; "~/" is its user's home.
 GuestPath = Annotated[str, Field(pattern=r"^(~|)/[^\x00-\x1f]+$", max_length=1000)]
+
+
+def _check_home_path(path: str) -> str:
+    parts = path.removeprefix("~/").split("/")
+    if not path.startswith("~/") or not path.isprintable() or {"", ".", ".."} & set(parts):
+        raise ValueError(f"{path!r} is not a file below the home, such as ~/.tool/auth.json")
+    return path
+
+
+HomePath = Annotated[str, Field(max_length=300), AfterValidator(_check_home_path)]
+LoginName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class Section(BaseModel):
@@ -114,6 +127,51 @@ class Rescue(Section):
     )
     seconds: Seconds = Field(default=600, description="Seconds for one clone, before the factor for emulated guests.")
     before_molt: bool = Field(default=False, strict=True, description="Rescue before every `molt`, as with `--rescue`.")
+
+
+class LoginTool(Section):
+    """`[logins.more.NAME]`: a login that moltfleet does not know by itself."""
+
+    files: tuple[HomePath, ...] = Field(min_length=1, max_length=20, description="Its files, in every home the same.")
+    rotates: bool = Field(default=False, strict=True, description="Clones renew it, so that it has to come back.")
+    newest_by: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_.-]*$",
+        description="Dotted key of a moment in its JSON that tells which version is newer; else the last change does.",
+    )
+
+
+class Logins(Section):
+    """`[logins]`: what `sync-auth` may give to clones. Nothing, as long as nothing is named."""
+
+    allow: tuple[str, ...] = Field(
+        default=(),
+        description='Such as `["claude", "git"]`. Known: claude, codex, gemini, gh, git (name and address), signing.',
+    )
+    signing_key: str = Field(
+        default="",
+        pattern=r"^(|~?/.+)$",
+        description="SSH private key without a passphrase, for clones to sign commits with; its file here.",
+    )
+    more: Mapping[LoginName, LoginTool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Logins:
+        entries = self.entries()
+        for name in self.allow:
+            if name not in entries:
+                raise ValueError(f"there is no login {name!r}, only {', '.join(sorted(entries))}")
+        return self
+
+    def entries(self) -> Mapping[str, LoginEntry]:
+        """Return all that there are, by name; one's own wins over a known one."""
+        from moltfleet.model.logins import KNOWN, LoginEntry
+
+        own = {
+            name: LoginEntry(name, tuple(file[2:] for file in tool.files), tool.rotates, tool.newest_by)
+            for name, tool in self.more.items()
+        }
+        return {**KNOWN, **own}
 
 
 class LeakPolicy(Section):

@@ -46,6 +46,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "each": "each",
         "ssh-config": "ssh_config",
         "inventory": "inventory",
+        "sync-auth": "sync_auth",
         "key": "key",
         "doctor": "doctor",
         "adopt": "adopt",

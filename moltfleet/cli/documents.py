@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from moltfleet.model.containment import HostPlan
     from moltfleet.model.domain import Endpoint
     from moltfleet.model.errors import MoltfleetError
+    from moltfleet.model.logins import LoginsResult
     from moltfleet.model.makingroom import RoomPlan, Way
     from moltfleet.model.records import Forced, Hold
     from moltfleet.model.rescue import RescueResult
@@ -230,7 +231,15 @@ def _molt(result: MoltResult) -> Document:
         "seconds": {phase: round(getattr(result.seconds, phase), 3) for phase in phases},
         "error": _error(result.error),
         "rescue": _rescue(result.rescue),
+        "logins": logins_document(result.logins),
     }
+
+
+def logins_document(result: LoginsResult | None) -> Document | None:
+    """What became of a clone's logins, by name; null for one that has none."""
+    if result is None:
+        return None
+    return {"pulled": list(result.pulled), "pushed": list(result.pushed), "notes": list(result.notes)}
 
 
 def _rescue(result: RescueResult | None) -> Document | None:

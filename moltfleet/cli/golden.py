@@ -29,6 +29,11 @@ def golden_command() -> None:
     """Build, update, list, show, prune and delete the images that clones are made from."""
 
 
+_allow_secrets = click.option(
+    "--allow-secrets", is_flag=True, help="Publish it although credentials were found in it; they are named."
+)
+
+
 def _check_digest(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", value):
         raise click.BadParameter("is not 64 hexadecimal digits")
@@ -90,6 +95,7 @@ def _check_digest(ctx: click.Context, param: click.Parameter, value: str | None)
     default=None,
     help="Put the guest tools in (docs/tools.md).  [default: yes, but not with profile none]",
 )
+@_allow_secrets
 @admission_options
 @pass_invocation
 def build_command(
@@ -132,6 +138,7 @@ def build_command(
     multiple=True,
     help="Program that is run in the guest as root; repeatable, in this order.",
 )
+@_allow_secrets
 @admission_options
 @pass_invocation
 def update_command(  # noqa: PLR0913 - what click passes
@@ -143,6 +150,7 @@ def update_command(  # noqa: PLR0913 - what click passes
     quick: bool,
     user_data: tuple[Path, ...],
     scripts: tuple[Path, ...],
+    allow_secrets: bool,
     admission: AdmissionRequest,
 ) -> None:
     """Make the next generation of a golden, out of its newest one.
@@ -162,6 +170,7 @@ def update_command(  # noqa: PLR0913 - what click passes
         renewal=Renewal(packages=not quick, clis=not only_packages),
         user_data=tuple(read_cloud_config(file) for file in user_data),
         scripts=tuple(read_script(file) for file in scripts),
+        allow_secrets=allow_secrets,
         admission=admission,
     )
     if invocation.dry_run:

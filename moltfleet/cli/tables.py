@@ -123,10 +123,15 @@ def room_table(plan: RoomPlan) -> str:
 def molts_table(results: Iterable[MoltResult]) -> str:
     """One line per clone of how it molted; errors are told beside the table."""
     rows = [
-        (r.clone, r.outcome, r.mode, f"{r.seconds.total:.2f}", r.kept or "-", "" if r.error else r.reason)
+        (r.clone, r.outcome, r.mode, f"{r.seconds.total:.2f}", r.kept or "-", "" if r.error else _reasons_of(r))
         for r in results
     ]
     return _table(("CLONE", "OUTCOME", "MODE", "SECONDS", "KEPT", "REASON"), rows)
+
+
+def _reasons_of(result: MoltResult) -> str:
+    """Why it was cold, and what its logins did not get."""
+    return "; ".join((*([result.reason] if result.reason else []), *(result.logins.notes if result.logins else ())))
 
 
 def kept_table(views: Iterable[KeptView]) -> str:

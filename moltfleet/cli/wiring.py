@@ -23,6 +23,7 @@ from moltfleet.adapters.libvirt.meter import RemoteMeter
 from moltfleet.adapters.libvirt.networks import LibvirtNetworks
 from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.adapters.locks import FileLocks
+from moltfleet.adapters.loginfiles import LoginFiles
 from moltfleet.adapters.meter import LocalMeter
 from moltfleet.adapters.nights import NightFiles, nights_path
 from moltfleet.adapters.notifier import CommandNotifier
@@ -78,6 +79,7 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         chronicle=ChronicleFile(chronicle_path(uri)),
         nights=NightFiles(nights_path(uri), keep=config.nightly.keep),
         rescues=_rescues(config),
+        host_logins=_host_logins(config),
         clock=clock,
         progress=progress,
     )
@@ -88,6 +90,12 @@ def _rescues(config: Config) -> RescueFiles:
     default = platformdirs.user_data_path("moltfleet") / "rescued"
     root = Path(wanted.directory).expanduser() if wanted.directory else default
     return RescueFiles(root, per_clone=wanted.per_clone, total=wanted.total)
+
+
+def _host_logins(config: Config) -> LoginFiles:
+    named = config.logins.signing_key
+    key = Path(named).expanduser() if named else None
+    return LoginFiles(Path.home(), platformdirs.user_data_path("moltfleet") / "logins", signing_key=key)
 
 
 def _locks(config: Config, uri: str, gate: Gate, clock: Clock) -> Locks:

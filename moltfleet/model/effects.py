@@ -44,6 +44,10 @@ class Effect(StrEnum):
 
     KEPT_FORGOTTEN = "kept.forgotten"
 
+    LOGINS_NOTED = "logins.noted"
+    LOGINS_PULLED = "logins.pulled"
+    LOGINS_PUSHED = "logins.pushed"
+
     DELETE_JOURNALLED = "delete.journalled"
     DELETE_DESTROYED = "delete.destroyed"
     DELETE_VOLUMES_DELETED = "delete.volumes-deleted"

@@ -147,6 +147,18 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncedLogins:
+    """Logins that a clone gets again after every molt, by name; contents are never recorded.
+
+    ``by`` (user@host) is whose they are; ``layers`` are those that have held any, which no clean point may be made of.
+    """
+
+    names: tuple[str, ...]
+    by: str
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CloneRecord:
     """A clone. ``host_keys`` are the public SSH host keys, one "type base64" each; ``top`` is the writable layer.
 
@@ -156,6 +168,7 @@ class CloneRecord:
     ``paused`` is the life (see vitals) in which this program paused it because it filled the pool. ``bases`` are
     volumes of the golden that shed and kept layers may stand on, beside the one of its clean point. ``adopted`` is
     what a domain was that somebody else made: its host keys are learnt at its first start.
+    ``logins`` is None unless it has had some; ``keys`` are public SSH keys, whole lines, let in again after every molt.
     """
 
     golden: str
@@ -184,6 +197,8 @@ class CloneRecord:
     paused: str | None = None
     bases: tuple[str, ...] = ()
     adopted: Origin | None = None
+    logins: SyncedLogins | None = None
+    keys: tuple[str, ...] = ()
     version: int = VERSION
 
     def volumes(self) -> frozenset[str]:

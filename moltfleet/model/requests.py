@@ -47,6 +47,7 @@ class BuildRequest:
 
     ``user_data``, ``scripts``, ``packages`` and the requirements come on top of the profile's, in the given order.
     ``tools`` None puts the guest tools in unless the profile is "none" or the guest cannot have them.
+    ``allow_secrets`` publishes an image although credentials were found in it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class BuildRequest:
     required_commands: tuple[str, ...] = ()
     required_services: tuple[str, ...] = ()
     tools: bool | None = None
+    allow_secrets: bool = False
     admission: AdmissionRequest = AdmissionRequest()
 
 
@@ -74,6 +76,7 @@ class UpdateRequest:
     renewal: Renewal = field(default_factory=Renewal)
     user_data: tuple[CloudConfig, ...] = ()
     scripts: tuple[Script, ...] = ()
+    allow_secrets: bool = False
     admission: AdmissionRequest = AdmissionRequest()
 
 

@@ -10,6 +10,7 @@ from moltfleet.model.errors import ExitCode, MoltfleetError
 if TYPE_CHECKING:
     from moltfleet.model.domain import DomainState, Endpoint
     from moltfleet.model.health import Health, Level
+    from moltfleet.model.logins import LoginsResult
     from moltfleet.model.records import Forced, Hold
     from moltfleet.model.rescue import RescueResult
     from moltfleet.model.size import Size
@@ -65,7 +66,7 @@ class MoltSeconds:
 class MoltResult:
     """One clone's molt. ``mode`` is "warm" or "cold"; ``reason`` says why it was cold or why it failed.
 
-    ``rescue`` is None unless its work was to be rescued first.
+    ``rescue`` is None unless its work was to be rescued first, ``logins`` unless it is to keep some.
     """
 
     clone: str
@@ -76,6 +77,7 @@ class MoltResult:
     seconds: MoltSeconds = field(default_factory=MoltSeconds)
     error: MoltfleetError | None = None
     rescue: RescueResult | None = None
+    logins: LoginsResult | None = None
 
 
 @dataclass(frozen=True, slots=True)

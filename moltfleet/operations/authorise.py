@@ -45,7 +45,7 @@ def authorise(fleet: Fleet, patterns: Sequence[str], keys: Sequence[str]) -> tup
         try:
             # A molt at the same time would throw them away again.
             with fleet.locks.hold(name, verb="key authorise"):
-                way = _add(fleet, endpoint(fleet, name), keys)
+                way = let_in(fleet, endpoint(fleet, name), keys)
         except MoltfleetError as error:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
         detail = f"{len(keys)} key{'s' if len(keys) > 1 else ''} {way}, until its next molt"
@@ -54,7 +54,8 @@ def authorise(fleet: Fleet, patterns: Sequence[str], keys: Sequence[str]) -> tup
     return each(clone_names(fleet, patterns), act, jobs=fleet.config.jobs)
 
 
-def _add(fleet: Fleet, where: Endpoint, keys: Sequence[str]) -> str:
+def let_in(fleet: Fleet, where: Endpoint, keys: Sequence[str]) -> str:
+    """Add keys in a running guest, and say which way. Raises: GuestFailed, GuestUnreachable, DeadlinePassed."""
     try:
         for key in keys:
             fleet.hypervisor.authorize_key(where.name, where.user, key)

@@ -11,7 +11,7 @@ from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import GuestFailed, MoltfleetError, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Phase, Verb
 from moltfleet.model.volumes import Stamp, ram_volume
-from moltfleet.operations import after_molt, chains, layers, molting
+from moltfleet.operations import after_molt, chains, layers, login_keeping, molting
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import Deadline, timeouts, timestamp
 from moltfleet.operations.guest_scripts import Target, parse_answer, run_script
@@ -35,7 +35,10 @@ def take(
 
     The caller holds the clone's lock and has closed its logins. The clone runs on when this returns, on a fresh
     overlay. When what was saved does not come back, the clean point is cold, which is said.
+
+    Raises: WrongState, with nothing changed, for a state that has held logins.
     """
+    login_keeping.check_clean(name, clone)
     if warm:
         try:
             return _take_warm(fleet, name, clone, booted=booted)

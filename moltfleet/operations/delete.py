@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.results import ActResult
-from moltfleet.operations import removing
+from moltfleet.operations import login_keeping, removing
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.parallel import each
 
@@ -32,10 +32,12 @@ def delete(fleet: Fleet, patterns: Sequence[str]) -> tuple[ActResult, ...]:
         try:
             with fleet.locks.hold(name, verb="delete"), fleet.progress.step(f"Deleting {name}"):
                 _, clone = get_clone(fleet, name)
+                account = login_keeping.Account()
+                login_keeping.pull_back(fleet, name, clone, account)
                 removing.remove_clone(fleet, name, clone)
         except MoltfleetError as error:
             return ActResult(name, "failed", error.brief, fleet.clock.monotonic() - started, error)
-        return ActResult(name, "deleted", seconds=fleet.clock.monotonic() - started)
+        return ActResult(name, "deleted", "; ".join(account.notes), seconds=fleet.clock.monotonic() - started)
 
     return each(clone_names(fleet, patterns), act, jobs=fleet.config.jobs)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import GuestFailed
 from moltfleet.model.records import CloneRecord, Phase
-from moltfleet.operations import admission, adopt_pin, clean, layers
+from moltfleet.operations import admission, adopt_pin, clean, layers, login_keeping
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.ready import Guest, ready
@@ -46,7 +46,9 @@ def run(fleet: Fleet, name: str, clone: CloneRecord, terms: AdmissionRequest | N
         switch_off_cloud_init(fleet, name, session)
         check_tools(fleet, name, session)
     record(Effect.CREATE_READIED, name)
-    return take_clean_point(fleet, name, clone)
+    clone = take_clean_point(fleet, name, clone)
+    # One that has been moved to another generation may have kept something.
+    return login_keeping.put_back(fleet, name, clone, login_keeping.Account())
 
 
 def take_clean_point(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:

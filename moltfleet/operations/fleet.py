@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from moltfleet.config import Config
     from moltfleet.model.chronicle import Chronicle
+    from moltfleet.model.logins import HostLogins
     from moltfleet.model.nightly import Nights
     from moltfleet.model.ports import (
         Bootstrap,
@@ -52,5 +53,6 @@ class Fleet:
     chronicle: Chronicle
     nights: Nights
     rescues: Rescues
+    host_logins: HostLogins
     clock: Clock
     progress: Progress

@@ -102,6 +102,7 @@ def _make_plan(fleet: Fleet, request: UpdateRequest) -> UpdatePlan:
             image=golden.source,
             user_data=request.user_data,
             scripts=request.scripts,
+            allow_secrets=request.allow_secrets,
             # What the generation before did without, it did without on purpose.
             tools=bool(manifest["guest_tools"]) if "guest_tools" in manifest else None,
             admission=request.admission,

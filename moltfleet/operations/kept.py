@@ -12,7 +12,7 @@ from moltfleet.model.names import not_found
 from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import KeptView, MoltResult, MoltSeconds
 from moltfleet.model.size import Size
-from moltfleet.operations import admission, molting, repair, swapping
+from moltfleet.operations import admission, login_keeping, molting, repair, swapping
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.guest_scripts import describe_failure
 
@@ -54,11 +54,13 @@ def restore(fleet: Fleet, name: str, label: str, terms: AdmissionRequest = _AS_U
             if fleet.storage.find(layer.volume) is None:
                 raise WrongState(f"Kept layer {layer.volume!r} of clone {name!r} is gone")
             clone = swapping.journal(fleet, name, clone, layer)
-            swapping.perform(fleet, name, clone)
+            account = login_keeping.Account()
+            swapping.perform(fleet, name, clone, account)
     except MoltfleetError as error:
         seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
         return MoltResult(name, "failed", "cold", describe_failure(error), seconds=seconds, error=error)
-    return MoltResult(name, "restored", "cold", kept=label, seconds=MoltSeconds(fleet.clock.monotonic() - started))
+    seconds = MoltSeconds(fleet.clock.monotonic() - started)
+    return MoltResult(name, "restored", "cold", kept=label, seconds=seconds, logins=account.result())
 
 
 def plan_delete(fleet: Fleet, name: str, label: str) -> tuple[str, ...]:

@@ -108,13 +108,14 @@ def molt_one(fleet: Fleet, name: str, request: MoltRequest) -> MoltResult:
         way = moving.describe(clone, generation)
         moving.move(fleet, name, clone, generation, label=label, watch=watch)
         seconds = MoltSeconds(total=fleet.clock.monotonic() - started, **watch.phases)
-        return MoltResult(name, "molted", "cold", f"moved {way}", label, seconds)
+        return MoltResult(name, "molted", "cold", f"moved {way}", label, seconds, logins=watch.logins.result())
     is_open = clone.pending is not None and clone.pending.verb is Verb.MOLT
     clone = (molting.take_over if is_open else molting.journal)(fleet, name, clone, label)
     kept = clone.pending.keep if clone.pending else None
     clone, reason = molting.perform(fleet, name, clone, reason=reason, watch=watch)
     seconds = MoltSeconds(total=fleet.clock.monotonic() - started, **watch.phases)
-    return MoltResult(name, "molted", "cold" if reason else "warm", reason, kept, seconds)
+    logins = watch.logins.result()
+    return MoltResult(name, "molted", "cold" if reason else "warm", reason, kept, seconds, logins=logins)
 
 
 def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:

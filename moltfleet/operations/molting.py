@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import AlreadyRunning, MoltfleetError, NoCapacity, NoSpace, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord, Layer, Pending, Verb
-from moltfleet.operations import after_molt, chains, layers
+from moltfleet.operations import after_molt, chains, layers, login_keeping
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import epoch, timeouts, timestamp
 from moltfleet.operations.guest_scripts import describe_failure
@@ -41,11 +41,12 @@ def cold_reason(fleet: Fleet, name: str, clean: CleanPoint) -> str:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds of each phase, added up over attempts."""
+    """Seconds of each phase, added up over attempts; and what became of the clone's logins meanwhile."""
 
     fleet: Fleet
     last: float
     phases: dict[str, float] = field(default_factory=dict)
+    logins: login_keeping.Account = field(default_factory=login_keeping.Account)
 
     def lap(self, phase: str) -> None:
         """Book the time since the last lap on ``phase``."""
@@ -54,10 +55,16 @@ class Stopwatch:
         self.last = now
 
 
-def perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: Stopwatch) -> tuple[CloneRecord, str]:
-    """Do everything after the journal entry; returns the committed record and why it was cold, empty when warm."""
+def perform(
+    fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: Stopwatch, puts_back: bool = True
+) -> tuple[CloneRecord, str]:
+    """Do everything after the journal entry; returns the committed record and why it was cold, empty when warm.
+
+    ``puts_back`` is False when a clean point is to be taken of the result: no login may be in it.
+    """
     try:
-        return _perform(fleet, name, clone, reason=reason, watch=watch)
+        login_keeping.pull_back(fleet, name, clone, watch.logins)
+        return _perform(fleet, name, clone, reason=reason, watch=watch, puts_back=puts_back)
     except MoltfleetError:
         _note_end(fleet, name)
         raise
@@ -72,7 +79,9 @@ def _note_end(fleet: Fleet, name: str) -> None:
             fleet.hypervisor.write_record(name, replace(clone, pending=pending))
 
 
-def _perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: Stopwatch) -> tuple[CloneRecord, str]:
+def _perform(
+    fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: Stopwatch, puts_back: bool
+) -> tuple[CloneRecord, str]:
     with fleet.progress.step(f"Molting {name}") as step:
         if not reason:
             try:
@@ -89,6 +98,8 @@ def _perform(fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch:
         if reason:
             step.detail("booting")
             clone = _attempt_undisturbed(fleet, name, clone, warm=False, watch=watch)
+        if puts_back:
+            clone = login_keeping.put_back(fleet, name, clone, watch.logins)
         clone = _commit(fleet, name, clone, warm=not reason)
     watch.lap("ready")
     return empty_trash(fleet, name, clone), reason
@@ -285,6 +296,8 @@ def adopt(fleet: Fleet, name: str, clone: CloneRecord) -> bool:
     except MoltfleetError as error:
         fleet.progress.warn(f"Guest {name!r} did not come back: {error.brief}")
         return False
+    # Somebody may have worked in it: what it has of its own is looked at first.
+    clone = login_keeping.put_back(fleet, name, clone, login_keeping.Account(), looks_first=True)
     empty_trash(fleet, name, _commit(fleet, name, clone, warm=is_warm))
     return True
 

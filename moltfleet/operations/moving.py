@@ -14,7 +14,7 @@ from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.names import not_found
 from moltfleet.model.records import CloneRecord, Layer, Pending, Phase, Verb
 from moltfleet.model.requests import NEWEST
-from moltfleet.operations import first_boot, layers, molting
+from moltfleet.operations import first_boot, layers, login_keeping, molting
 from moltfleet.operations.clones import find_endpoint, get_golden
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.ready import Guest, ready
@@ -68,12 +68,14 @@ def move(
     clone = _journal(fleet, name, clone, generation, label)
     try:
         with fleet.progress.step(f"Moving {name} to generation {generation.number}"):
+            login_keeping.pull_back(fleet, name, clone, watch.logins)
             _boot(fleet, name, clone, watch)
     except MoltfleetError:
         take_back(fleet, name, clone)
         raise
     clone = _commit(fleet, name, clone)
     clone = first_boot.take_clean_point(fleet, name, clone)
+    clone = login_keeping.put_back(fleet, name, clone, watch.logins)
     watch.lap("ready")
     return clone
 

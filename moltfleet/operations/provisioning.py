@@ -16,7 +16,7 @@ from moltfleet.model.errors import GuestFailed, GuestUnreachable
 from moltfleet.model.guesttools import Lack
 from moltfleet.model.identity import IdentityFacts, parse_facts
 from moltfleet.model.names import printable, printable_lines
-from moltfleet.operations import stages, tools_archive, tools_session
+from moltfleet.operations import golden_secrets, stages, tools_archive, tools_session
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.power import power_off
 from moltfleet.operations.ready import Guest, ready
@@ -161,6 +161,7 @@ def _provision(
     with fleet.progress.step("Sealing"):
         # From where provisioning put it: the seal empties /tmp.
         _must(session, f"sh {_LIBRARY}/seal.sh && sudo -n sh {_LIBRARY}/seal.sh --check", "Sealing", limit)
+        golden_secrets.check(fleet, session, allowed=request.allow_secrets, timeout_s=limit)
     allocation = sum(
         volume.allocation.bytes
         for volume in (fleet.storage.find(stage.volume), fleet.storage.find(stage.build_disk))

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import Busy, GuestFailed, MoltfleetError, NotFound, WrongState
 from moltfleet.model.records import BuildRecord, CloneRecord, GoldenRecord, Pending, Phase, Record, Verb
-from moltfleet.operations import admission, after_molt, clean, layers, molting, moving, removing, swapping
+from moltfleet.operations import (
+    admission,
+    after_molt,
+    clean,
+    layers,
+    login_keeping,
+    molting,
+    moving,
+    removing,
+    swapping,
+)
 from moltfleet.operations.clones import find_endpoint, get_clone
 from moltfleet.operations.deadlines import hours_since
 from moltfleet.operations.ready import Guest, ready
@@ -58,6 +68,7 @@ def _settle(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, 
         _repair_swap(fleet, domain, clone, pending, for_molt=for_molt)
     else:
         _repair_clean(fleet, domain, clone)
+        login_keeping.give_back(fleet, domain.name)
 
 
 def _removal(clone: CloneRecord) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import MoltfleetError, NotFound
 from moltfleet.model.results import ActResult
-from moltfleet.operations import repair
+from moltfleet.operations import login_keeping, repair
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.parallel import each
 from moltfleet.operations.power import power_off
@@ -57,5 +57,7 @@ def stop_one(fleet: Fleet, name: str, request: StopRequest, *, for_good: bool = 
     if request.now:
         fleet.hypervisor.destroy(name)
         return "stopped", "power cut"
+    # While it is off nobody can ask it.
+    login_keeping.pull_back(fleet, name, clone, login_keeping.Account())
     went_by_itself = power_off(fleet, name, timeout_s=request.timeout_s)
     return "stopped", "" if went_by_itself else "power cut after the deadline"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from moltfleet.model.effects import Effect, record
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import CloneRecord, Layer, Pending, Phase, Verb
-from moltfleet.operations import foreign, layers, molting
+from moltfleet.operations import foreign, layers, login_keeping, molting
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import timestamp
 from moltfleet.operations.ready import Guest, ready
@@ -33,19 +33,22 @@ def journal(fleet: Fleet, name: str, clone: CloneRecord, shed: Layer) -> CloneRe
     return clone
 
 
-def perform(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
+def perform(fleet: Fleet, name: str, clone: CloneRecord, account: login_keeping.Account | None = None) -> CloneRecord:
     """Do, or do again, everything after the journal entry: each step may already have happened.
 
-    A layer that does not come up is not gone back to: the clone is left off on the one that it had.
+    A layer that does not come up is not gone back to: the clone is left off on the one that it had. ``account`` is told
+    what became of the clone's logins.
     """
     if clone.pending is None:
         raise ValueError("no journal entry")
-    pending = clone.pending
+    pending, account = clone.pending, account or login_keeping.Account()
+    login_keeping.pull_back(fleet, name, clone, account)
     try:
         _boot(fleet, name, clone, pending)
     except MoltfleetError:
         _take_back(fleet, name, clone)
         raise
+    clone = login_keeping.put_back(fleet, name, clone, account, looks_first=True)
     clone = _commit(clone, pending, now=timestamp(fleet.clock))
     fleet.hypervisor.write_record(name, clone)
     record(Effect.UNDO_RECORDED, name)

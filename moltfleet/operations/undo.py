@@ -8,7 +8,7 @@ from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import Layer, Phase, Verb
 from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import MoltResult, MoltSeconds
-from moltfleet.operations import admission, molting, repair, swapping
+from moltfleet.operations import admission, login_keeping, molting, repair, swapping
 from moltfleet.operations.clones import get_clone
 from moltfleet.operations.guest_scripts import describe_failure
 from moltfleet.operations.start import start_one
@@ -24,14 +24,16 @@ def undo(fleet: Fleet, name: str, terms: AdmissionRequest = _AS_USUAL) -> MoltRe
     started = fleet.clock.monotonic()
     try:
         with fleet.locks.hold(name, verb="undo"), admission.room(fleet, name, terms):
-            _undo_one(fleet, name)
+            account = login_keeping.Account()
+            _undo_one(fleet, name, account)
     except MoltfleetError as error:
         seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
         return MoltResult(name, "failed", "cold", describe_failure(error), seconds=seconds, error=error)
-    return MoltResult(name, "undone", "cold", seconds=MoltSeconds(total=fleet.clock.monotonic() - started))
+    seconds = MoltSeconds(total=fleet.clock.monotonic() - started)
+    return MoltResult(name, "undone", "cold", seconds=seconds, logins=account.result())
 
 
-def _undo_one(fleet: Fleet, name: str) -> None:
+def _undo_one(fleet: Fleet, name: str, account: login_keeping.Account) -> None:
     _, clone = get_clone(fleet, name)
     if clone.phase is Phase.READY and clone.pending and clone.pending.verb is Verb.MOLT:
         # Finishing the molt first might be the very thing that fails.
@@ -48,7 +50,7 @@ def _undo_one(fleet: Fleet, name: str) -> None:
     repair.repair_clone(fleet, name, spares_shed=True)
     _, clone = get_clone(fleet, name)
     clone = swapping.journal(fleet, name, clone, _require_shed(fleet, name, clone.shed))
-    swapping.perform(fleet, name, clone)
+    swapping.perform(fleet, name, clone, account)
 
 
 def _require_shed(fleet: Fleet, name: str, shed: Layer | None) -> Layer:

@@ -10,7 +10,7 @@ from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import CleanPoint, CloneRecord
 from moltfleet.model.requests import AdmissionRequest
 from moltfleet.model.results import ActResult
-from moltfleet.operations import admission, clean, foreign, layers, molting, repair
+from moltfleet.operations import admission, clean, foreign, layers, login_keeping, molting, repair
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.parallel import each
 
@@ -82,8 +82,12 @@ def _boot_and_save(fleet: Fleet, name: str, clone: CloneRecord, point: CleanPoin
     clone = _drop_ram(fleet, name, clone, point)
     watch = molting.Stopwatch(fleet, fleet.clock.monotonic())
     clone = molting.journal(fleet, name, clone, None)
-    clone, _ = molting.perform(fleet, name, clone, reason="to be warmed", watch=watch)
-    return clean.take(fleet, name, clone, warm=True, booted=True, or_cold=False)
+    clone, _ = molting.perform(fleet, name, clone, reason="to be warmed", watch=watch, puts_back=False)
+    try:
+        return clean.take(fleet, name, clone, warm=True, booted=True, or_cold=False)
+    finally:
+        # Whether it was taken or not, the guest runs on, and had its logins before.
+        login_keeping.give_back(fleet, name)
 
 
 def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:

@@ -6,6 +6,7 @@ from fakes.files import FakeBootstrap, FakeImages, FakeKeys, FakeProfiles, FakeS
 from fakes.guests import Behaviour, FakeGuest, FakeGuests, FakeSession, failed, ok
 from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
+from fakes.logins import FakeLogins
 from fakes.meter import FakeMeter, a_calm_host
 from fakes.networks import FakeNetworks
 from fakes.nights import FakeNights
@@ -28,6 +29,7 @@ __all__ = [
     "FakeImages",
     "FakeKeys",
     "FakeLocks",
+    "FakeLogins",
     "FakeMeter",
     "FakeNetworks",
     "FakeNights",

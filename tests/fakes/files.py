@@ -21,10 +21,12 @@ SCRIPTS = (
     "after-molt.sh",
     "before-save.sh",
     "identity.sh",
+    "logins.sh",
     "provision.sh",
     "renew.py",
     "rescue.sh",
     "seal.sh",
+    "secrets.sh",
     "verify.py",
 )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from fakes import guesttools
+from fakes import guestlogins, guesttools
 from fakes.clock import FakeClock
 from moltfleet.model.domain import CommandResult, Endpoint
 from moltfleet.model.errors import DeadlinePassed, GuestUnreachable, HostKeyChanged, LoginRefused
@@ -237,6 +237,7 @@ class FakeGuest:
         "after-molt.sh": _after_molt,
         "/run/cloud-init/result.json": _cloud_init,
         "cloud-init.disabled": _switch_off,
+        "logins.sh": guestlogins.answer,
         "identity.sh": _identity,
         "seal.sh": _seal,
         "verify.py": _verify,

@@ -34,6 +34,7 @@ CHANGING = frozenset(
     }
     | {("takeover", method) for method in ("take", "give_back")}
     | {("nights", method) for method in ("write", "file_report")}
+    | {("host_logins", "merge")}
     | {("storage", method) for method in ("create_overlay", "create_empty", "upload", "copy_flat", "delete")}
 )
 

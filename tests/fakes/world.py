@@ -12,6 +12,7 @@ from fakes.files import FakeBootstrap, FakeImages, FakeKeys, FakeProfiles, FakeS
 from fakes.guests import FakeGuest, FakeGuests
 from fakes.hypervisor import FakeHypervisor
 from fakes.locks import FakeLocks
+from fakes.logins import FakeLogins
 from fakes.meter import FakeMeter
 from fakes.networks import FakeNetworks
 from fakes.nights import FakeNights
@@ -50,6 +51,7 @@ class World:
         self.chronicle = FakeChronicle()
         self.nights = FakeNights()
         self.rescues = FakeRescues()
+        self.host_logins = FakeLogins(self.clock)
         self.progress = RecordingProgress()
         self.config = Config.model_validate({"uri": "test:///fake", "jobs": 1, **config})
         self.fleet = self.process()
@@ -74,6 +76,7 @@ class World:
             "chronicle": self.chronicle,
             "nights": self.nights,
             "rescues": self.rescues,
+            "host_logins": self.host_logins,
             "clock": self.clock,
             "progress": self.progress,
         }

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner
 
-from fakes import FakeChronicle, FakeMeter, FakeNights, FakeNotifier, FakeRescues, FakeSamples
+from fakes import FakeChronicle, FakeLogins, FakeMeter, FakeNights, FakeNotifier, FakeRescues, FakeSamples
 from moltfleet.cli.app import app
 from moltfleet.cli.invocation import FleetBuilder, HostBuilder, Invocation, SshOpener
 from moltfleet.config import Config
@@ -263,6 +263,7 @@ class MemoryFleet:
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
     locks: MemoryLocks = field(default_factory=MemoryLocks)
     guests: MemoryGuests = field(default_factory=MemoryGuests)
+    host_logins: FakeLogins = field(default_factory=lambda: FakeLogins(MemoryClock()))
     seen: list[tuple[Config, str]] = field(default_factory=list)
 
     def build(self, config: Config, uri: str, progress: Progress) -> Fleet:
@@ -273,7 +274,7 @@ class MemoryFleet:
             locks=self.locks, reservations=MemoryReservations(), guests=self.guests, keys=MemoryKeys(), seeds=unused,
             images=unused, bootstrap=unused, profiles=unused, samples=self.samples,
             notifier=self.notifier, chronicle=self.chronicle, nights=self.nights,
-            rescues=self.rescues,
+            rescues=self.rescues, host_logins=self.host_logins,
             clock=MemoryClock(), progress=progress,
         )  # fmt: skip  # type: ignore[arg-type]
 

@@ -38,6 +38,7 @@ from moltfleet.cli.schedule_text import removed_document, schedule_document
 from moltfleet.cli.ssh_config import ssh_config_document
 from moltfleet.cli.streams import Collected
 from moltfleet.cli.survey_document import holds_document, leaking_document, survey_document
+from moltfleet.cli.sync_auth import sync_document
 from moltfleet.cli.tools_document import tools_status_document, tools_verify_document
 from moltfleet.cli.tools_text import tools_status_text, tools_verify_text
 from moltfleet.model.admission import Admission
@@ -55,6 +56,7 @@ from moltfleet.model.guesttools import Found, Lack, Proof, ProofResult, ToolsRep
 from moltfleet.model.hostcheck import Check, CheckState
 from moltfleet.model.lineage import Change, GoldenUpdate, Spare
 from moltfleet.model.load import Candidate
+from moltfleet.model.logins import LoginsResult
 from moltfleet.model.makingroom import Act, RoomPlan, Way
 from moltfleet.model.metrics import families
 from moltfleet.model.mix import parse_mix
@@ -73,6 +75,7 @@ from moltfleet.operations.agent import AgentClone
 from moltfleet.operations.density import read_stage
 from moltfleet.operations.plan import PlanRequest, plan
 from moltfleet.operations.scheduling import Scheduled
+from moltfleet.operations.sync_auth import SyncResult
 
 BUSY = Busy("Clone 'base-2' is being molted by ann", hint="--wait 60 waits for it.")
 HOLD = Hold("2026-11-20T18:00:00Z", "alice", "a demo")
@@ -106,6 +109,7 @@ ACTS = (
     ActResult("base-1", "started", "agent@192.168.150.2", 12.345),
     ActResult("base-2", "failed", seconds=0.04, error=BUSY),
 )
+SYNCED = LoginsResult(("codex",), ("codex", "git"), ("this machine has no login 'gh'",))
 MOLTS = (
     MoltResult(
         "base-1",
@@ -114,6 +118,7 @@ MOLTS = (
         kept="before",
         seconds=MoltSeconds(1.01234, 0.02, 0.21, 0.41, 0.3),
         rescue=RESCUED,
+        logins=SYNCED,
     ),
     MoltResult("base-2", "failed", "warm", reason="busy", error=BUSY),
 )
@@ -321,6 +326,11 @@ def test_a_molt_document_has_exactly_the_agreed_shape() -> None:
                 "seconds": {"total": 1.012, "overlay": 0.02, "destroy": 0.21, "restore": 0.41, "ready": 0.3},
                 "error": None,
                 "rescue": {"outcome": "rescued", "directory": "/rescued/base-1/20261121T031500Z"},
+                "logins": {
+                    "pulled": ["codex"],
+                    "pushed": ["codex", "git"],
+                    "notes": ["this machine has no login 'gh'"],
+                },
             },
             {
                 "clone": "base-2",
@@ -331,6 +341,7 @@ def test_a_molt_document_has_exactly_the_agreed_shape() -> None:
                 "seconds": {"total": 0.0, "overlay": 0.0, "destroy": 0.0, "restore": 0.0, "ready": 0.0},
                 "error": {"code": "busy", "brief": BUSY.brief, "hint": BUSY.hint},
                 "rescue": None,
+                "logins": None,
             },
         ],
     }
@@ -389,6 +400,9 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.status_document(CLONES),
     *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("create", "start", "stop", "restart")),
     *(documents.acts_document(f"moltfleet.{verb}/1", ACTS) for verb in ("delete", "cleanup", "warm")),
+    sync_document(
+        (SyncResult("base-1", "synced", SYNCED, 1.5), SyncResult("base-2", "failed", LoginsResult(), 0.1, BUSY))
+    ),
     documents.molts_document("moltfleet.molt/1", MOLTS),
     documents.molts_document("moltfleet.undo/1", MOLTS),
     documents.molts_document("moltfleet.kept-restore/1", MOLTS),

@@ -13,11 +13,14 @@ from functools import cache
 import pytest
 
 from fakes import Killed, Process, World, a_world, effects_told_to
+from fakes.guestlogins import HOME
 from fakes.soundness import repair_all, unsound
 from fakes.takeover import GOLDEN, scripts_were_here, takeover_of
+from moltfleet.config import Logins
 from moltfleet.model.adoption import AdoptRequest
 from moltfleet.model.effects import Effect
 from moltfleet.model.errors import MoltfleetError, ToolFailed
+from moltfleet.model.logins import SyncRequest
 from moltfleet.model.records import GoldenRecord, Layer, Phase
 from moltfleet.model.requests import NEWEST, BuildRequest, CreateRequest, MoltRequest, StopRequest, UpdateRequest
 from moltfleet.operations import (
@@ -35,10 +38,14 @@ from moltfleet.operations import (
     restart,
     start,
     stop,
+    sync_auth,
     undo,
     warm,
 )
 from moltfleet.operations.fleet import Fleet
+
+LOGIN = ".codex/auth.json"
+RENEWED = '{"last_refresh": 1763629260}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,24 @@ def with_defined_clone(**behaviour: object) -> Callable[[World], None]:
         world.add_clone("crab-1", start=False)
 
     return prepare
+
+
+def with_logins(world: World) -> None:
+    """Renewed since they were given, so that a molt has to bring them back."""
+    before_logins(world)
+    sync_clone(world.fleet)
+    world.guest("crab-1").write(HOME + LOGIN, f"{world.clock.now()}\n{RENEWED}")
+
+
+def before_logins(world: World) -> None:
+    world.config = world.config.model_copy(update={"logins": Logins(allow=("codex",))})
+    world.fleet = world.process()
+    world.host_logins.has(LOGIN, '{"last_refresh": 1}')
+    with_clone()(world)
+
+
+def sync_clone(fleet: Fleet) -> object:
+    return sync_auth.sync_auth(fleet, ["crab-1"], SyncRequest())
 
 
 def with_kept_layer(world: World) -> None:
@@ -221,6 +246,16 @@ def is_clean(world: World) -> bool:
     return is_awake(world) and world.guest("crab-1").read("work") + world.guest("crab-1").read("more") == ""
 
 
+def has_logins(world: World) -> bool:
+    """Guest and host have the same, whichever that is."""
+    held = world.guest("crab-1").read(HOME + LOGIN).partition("\n")[2]
+    return is_awake(world) and held == world.host_logins.files[LOGIN].content.decode()
+
+
+def is_clean_and_logged_in(world: World) -> bool:
+    return is_clean(world) and has_logins(world) and RENEWED in world.guest("crab-1").read(HOME + LOGIN)
+
+
 def is_back(world: World) -> bool:
     return is_awake(world) and world.guest("crab-1").read("work") == "of a day"
 
@@ -306,6 +341,9 @@ SCENARIOS = {
     ),
     "molt of a moved clone": Scenario(with_a_moved_clone, molt_clone(), is_moved),
     "undo of a move": Scenario(with_a_moved_clone, lambda fleet: undo.undo(fleet, "crab-1"), is_back, WORK),
+    "sync-auth": Scenario(before_logins, sync_clone, has_logins, WORK),
+    "molt with logins": Scenario(with_logins, molt_clone(), is_clean_and_logged_in, WORK),
+    "cold molt with logins": Scenario(with_logins, molt_clone(cold=True), is_clean_and_logged_in, WORK),
     "undo": Scenario(with_molted_clone, lambda fleet: undo.undo(fleet, "crab-1"), is_back, WORK),
     "kept restore": Scenario(with_kept_layer, lambda fleet: kept.restore(fleet, "crab-1", "monday"), is_back, WORK),
     "kept delete": Scenario(with_kept_layer, lambda fleet: kept.delete(fleet, "crab-1", "monday"), is_forgotten),
