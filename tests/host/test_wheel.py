@@ -47,6 +47,13 @@ def test_the_wheel_holds_every_file_of_both_directories(wheel: Path) -> None:
     assert {f"moltfleet/data/{name}" for name in listed.stdout.split()} <= held
 
 
+def test_the_wheel_brings_completion_where_each_shell_looks(wheel: Path) -> None:
+    places = {"bash-completion/completions/moltfleet", "zsh/site-functions/_moltfleet"}
+    places |= {"fish/vendor_completions.d/moltfleet.fish"}
+    held = {name.partition(".data/data/share/")[2] for name in zipfile.ZipFile(wheel).namelist()}
+    assert places <= held
+
+
 def test_an_installed_wheel_finds_its_own_files(wheel: Path, tmp_path: Path) -> None:
     # Unpacked as pip would; -S -I and a path of our own keep an editable installation out of it.
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")

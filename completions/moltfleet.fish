@@ -1,0 +1,2 @@
+# Completion of moltfleet for fish; the program itself knows its commands and names.
+moltfleet completion fish 2>/dev/null | source
