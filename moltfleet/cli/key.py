@@ -13,7 +13,7 @@ from moltfleet.cli.files import read_public_keys
 from moltfleet.cli.finish import finish_acts
 from moltfleet.cli.invocation import Invocation, pass_invocation
 from moltfleet.cli.tables import figures_table
-from moltfleet.model.errors import InvalidInput
+from moltfleet.model.errors import InvalidInput, NotFound
 from moltfleet.model.publickeys import KnownKey, fingerprint
 
 
@@ -38,14 +38,14 @@ def key_command() -> None:
     multiple=True,
     help="Public key; repeatable.  [default: the config's, ~/.ssh/id_*.pub]",
 )
-@click.option("--once", is_flag=True, help="Do not remember it for later clones.")
+@click.option("--once", is_flag=True, help="Until the next molt, and for no later clone.")
 @pass_invocation
 def authorise_command(
     invocation: Invocation, /, *, names: tuple[str, ...], everyone: bool, files: tuple[Path, ...], once: bool
 ) -> None:
     """Add public keys to running clones, and to whatever is created later.
 
-    A molt takes a key away again from a clone that was created before. With --key and no NAME it is only remembered.
+    A clone lets them in again after every molt, unless --once. With --key and no NAME it is only remembered.
     """
     if names and everyone:
         raise click.UsageError("Names and --all exclude each other")
@@ -56,11 +56,17 @@ def authorise_command(
     keys = fleet.keys.check(given) if given else fleet.keys.user_public_keys()
     if not keys:
         raise InvalidInput("There is no public key to add", hint="Name one: --key FILE. ssh-keygen makes a pair.")
-    _authorise(invocation, names, keys, everyone=everyone, remembered=keys if files and not once else ())
+    _authorise(invocation, names, keys, everyone=everyone, once=once, remembered=keys if files and not once else ())
 
 
 def _authorise(
-    invocation: Invocation, names: Sequence[str], keys: Sequence[str], *, everyone: bool, remembered: Sequence[str]
+    invocation: Invocation,
+    names: Sequence[str],
+    keys: Sequence[str],
+    *,
+    everyone: bool,
+    once: bool,
+    remembered: Sequence[str],
 ) -> None:
     from moltfleet.operations import authorise
     from moltfleet.operations.clones import clone_names
@@ -76,7 +82,7 @@ def _authorise(
         new = fleet.keys.remember(remembered)
         more = f"Later clones get {len(new)} more key{'s' if len(new) > 1 else ''}."
         invocation.progress.say(more if new else "Later clones get it anyway.")
-    results = authorise.authorise(fleet, chosen, keys) if chosen else ()
+    results = authorise.authorise(fleet, chosen, keys, keeps=not once) if chosen else ()
     return finish_acts(invocation, "moltfleet.key-authorise/1", results)
 
 
@@ -97,14 +103,27 @@ def list_command(invocation: Invocation) -> None:
 @click.argument("prints", nargs=-1, required=True, metavar="FINGERPRINT...")
 @pass_invocation
 def forget_command(invocation: Invocation, /, *, prints: tuple[str, ...]) -> None:
-    """Give remembered keys to no later clone.
+    """Give remembered keys to no later clone, and to none after its next molt.
 
     FINGERPRINT may be cut short. Clones that were created with a key keep it.
     """
+    from moltfleet.operations.authorise import kept_by_clones, stop_keeping
+
+    fleet = invocation.fleet
+    try:
+        found = fleet.keys.find_remembered(prints)
+    except NotFound:
+        # One that was never remembered may be kept by a clone; then its whole fingerprint says which is meant.
+        if {key.fingerprint for _, key in kept_by_clones(fleet, prints)} != set(prints):
+            raise
+        found = ()
+    meant = {*prints, *(key.fingerprint for key in found)}
+    kept = kept_by_clones(fleet, meant)
     if invocation.dry_run:
-        found = invocation.fleet.keys.find_remembered(prints)
-        return invocation.show_plan(tuple(f"forget {key.fingerprint}" for key in found))
-    gone = invocation.fleet.keys.forget(prints)
+        lines = (f"forget {key.fingerprint}" for key in found)
+        return invocation.show_plan((*lines, *(f"{name}: keep {key.fingerprint} no longer" for name, key in kept)))
+    gone = fleet.keys.forget(prints) if found else tuple({key.fingerprint: key for _, key in kept}.values())
+    stop_keeping(fleet, meant)
     return invocation.show(forgotten_document(gone), "")
 
 

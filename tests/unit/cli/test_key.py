@@ -45,8 +45,7 @@ def test_a_key_is_added_and_remembered(call: Do, world: World, ann: str) -> None
     outcome = call("key", "authorise", "crab-1", "--key", ann)
     assert (outcome.exit_code, outcome.stderr) == (0, "Later clones get 1 more key.\n")
     assert outcome.stdout == (
-        "CLONE    OUTCOME       SECONDS  DETAIL\n"
-        "crab-1   authorised        0.0  1 key by its guest agent, until its next molt\n"
+        "CLONE    OUTCOME       SECONDS  DETAIL\ncrab-1   authorised        0.0  1 key by its guest agent\n"
     )
     assert (let_in(world), world.keys.lines) == (["crab-1"], [ANN])
     outcome = call("key", "authorise", "--all", "--key", ann, "--json")
@@ -56,7 +55,9 @@ def test_a_key_is_added_and_remembered(call: Do, world: World, ann: str) -> None
 
 
 def test_once_is_not_for_later(call: Do, world: World, ann: str) -> None:
-    assert call("key", "authorise", "crab-1", "--key", ann, "--once").exit_code == 0
+    outcome = call("key", "authorise", "crab-1", "--key", ann, "--once")
+    assert "1 key by its guest agent, until its next molt" in outcome.stdout
+    assert world.record("crab-1").keys == ()
     assert (let_in(world), world.keys.lines) == (["crab-1"], [])
 
 
@@ -154,3 +155,25 @@ def test_a_key_is_forgotten(call: Do, world: World, ann: str) -> None:
     assert json.loads(outcome.stdout)["keys"][0]["fingerprint"] == fingerprint(ANN)
     assert world.keys.lines == []
     assert call("key", "forget", fingerprint(ANN)).exit_code == 3
+
+
+def test_what_clones_keep_is_forgotten_with_it(call: Do, world: World, ann: str) -> None:
+    call("key", "authorise", "crab-1", "--key", ann)
+    outcome = call("key", "forget", fingerprint(ANN), "--dry-run")
+    assert outcome.stdout == f"forget {fingerprint(ANN)}\ncrab-1: keep {fingerprint(ANN)} no longer\n"
+    assert world.record("crab-1").keys == (ANN,)
+    assert call("key", "forget", fingerprint(ANN)).exit_code == 0
+    assert world.record("crab-1").keys == ()
+
+
+def test_a_key_that_only_a_clone_keeps_is_meant_by_its_whole_fingerprint(
+    call: Do, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.keys, "user_public_keys", lambda: (ANN,))
+    call("key", "authorise", "crab-1")
+    assert world.record("crab-1").keys == (ANN,)
+    assert call("key", "forget", fingerprint(ANN)[:12]).exit_code == 3
+    assert world.record("crab-1").keys == (ANN,)
+    outcome = call("key", "forget", fingerprint(ANN), "--json")
+    assert [key["fingerprint"] for key in json.loads(outcome.stdout)["keys"]] == [fingerprint(ANN)]
+    assert world.record("crab-1").keys == ()
