@@ -17,8 +17,10 @@ import pytest
 
 from fakes.scripts_made import CLONE, GOLDEN, domain_xml
 from lab.guest import make_key, make_seed
+from moltfleet.model.effects import Effect
 
 from .conftest import IMAGES, POOL, Lab, User
+from .test_crash import kill_at
 
 DIRECTORY = "/var/lib/libvirt/images"
 DISKS = {name: f"{DIRECTORY}/{name}.qcow2" for name in (GOLDEN, CLONE)}
@@ -203,3 +205,21 @@ def test_what_runs_or_was_saved_is_refused_and_stays_as_it_is(alice: User, scrip
     finally:
         lab.virsh("managedsave-remove", CLONE)
         alice.run("adopt", "--undo", "--apply", "--yes")
+
+
+def test_killed_after_any_effect_the_same_command_goes_on(alice: User, scripts: Lab) -> None:
+    lab = scripts
+    link(alice)
+    was, before = digests(lab), {name: definition(lab, name) for name in DISKS}
+    kill_at(alice, Effect.ADOPT_TAKEN, "adopt", GOLDEN, "--apply", "--yes")
+    assert outcomes(alice.json("adopt", GOLDEN, "--apply", "--yes")) == {GOLDEN: "unchanged", CLONE: "adopted"}
+    kill_at(alice, Effect.ADOPT_RETURNED, "adopt", "--undo", "--apply", "--yes")
+    assert outcomes(alice.json("adopt", "--undo", "--apply", "--yes")) == {GOLDEN: "returned"}
+    assert {name: definition(lab, name) for name in DISKS} == before
+    assert digests(lab) == was
+    alice.run("adopt", GOLDEN, "--apply", "--yes")
+    kill_at(alice, Effect.ADOPT_PINNED, "start", CLONE)
+    alice.run("start", CLONE)
+    assert alice.shell(CLONE, "sudo cat /root/work") == "of-a-day"
+    alice.run("stop", CLONE)
+    alice.run("adopt", "--undo", "--apply", "--yes")
