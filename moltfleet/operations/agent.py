@@ -13,11 +13,8 @@ from moltfleet.model.names import match_part, printable
 from moltfleet.model.records import CloneRecord, GoldenRecord
 from moltfleet.model.requests import CreateRequest, StartRequest
 from moltfleet.operations.clones import find_endpoint
-from moltfleet.operations.create import create
-from moltfleet.operations.create_plan import foresee, plan_create
 from moltfleet.operations.deadlines import timeouts
 from moltfleet.operations.guest import login
-from moltfleet.operations.start import plan_start, start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +46,9 @@ class AgentClone:
 
 def plan_agent(fleet: Fleet, request: AgentRequest) -> tuple[str, ...]:
     """Say what would be done before anybody logs in; changes nothing. Raises: as :func:`bring_up`."""
+    from moltfleet.operations.create_plan import foresee, plan_create
+    from moltfleet.operations.start import plan_start
+
     domain = _find(fleet.hypervisor.domains(), request)
     if domain is None:
         return foresee(fleet, plan_create(fleet, _new_clone(fleet, request)))
@@ -66,6 +66,10 @@ def bring_up(fleet: Fleet, request: AgentRequest) -> AgentClone:
     domain = _find(domains, request)
     if domain is not None and domain.state in (DomainState.RUNNING, DomainState.BLOCKED):
         return _clone(fleet, domains, domain.name, "found")
+    # Imported only now: who goes back to work does not wait for it.
+    from moltfleet.operations.create import create
+    from moltfleet.operations.start import start
+
     if domain is None:
         (result,) = create(fleet, _new_clone(fleet, request))
     else:

