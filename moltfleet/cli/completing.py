@@ -22,6 +22,12 @@ def complete_labels(ctx: click.Context, param: click.Parameter, incomplete: str)
     return [CompletionItem(label) for label in labels if label.startswith(incomplete)]
 
 
+def complete_snapshots(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a snapshot of the clone that was named before it."""
+    names = _snapshots(ctx, ctx.params.get("name") or "")
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 def complete_goldens(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete a golden's name."""
     return [CompletionItem(name) for name in _goldens(ctx) if name.startswith(incomplete)]
@@ -55,6 +61,14 @@ def _labels(ctx: click.Context, name: str) -> tuple[str, ...]:
         from moltfleet.operations.kept import list_kept
 
         return tuple(view.label for view in list_kept(_quiet_invocation(ctx).fleet, (name,)))
+    return ()
+
+
+def _snapshots(ctx: click.Context, name: str) -> tuple[str, ...]:
+    with suppress(Exception):
+        from moltfleet.operations.snapshots import list_snapshots
+
+        return tuple(view.name for view in list_snapshots(_quiet_invocation(ctx).fleet, (name,))[0])
     return ()
 
 

@@ -29,6 +29,7 @@ class Verb(StrEnum):
     CLEAN = "clean"
     MOLT = "molt"
     MOVE = "move"
+    SNAPSHOT = "snapshot"
     UNDO = "undo"
     DELETE = "delete"
 
@@ -96,6 +97,15 @@ class Layer:
     volume: str
     replaced_at: str
     label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A frozen layer that people can go back to by its name; it stays through molts."""
+
+    name: str
+    taken_at: str
+    stamp: Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,7 @@ class CloneRecord:
     volumes of the golden that shed and kept layers may stand on, beside the one of its clean point. ``adopted`` is
     what a domain was that somebody else made: its host keys are learnt at its first start.
     ``logins`` is None unless it has had some; ``keys`` are public SSH keys, whole lines, let in again after every molt.
+    ``alone`` are layers of a linked clone that stand on no other, as flattening makes them.
     """
 
     golden: str
@@ -199,6 +210,8 @@ class CloneRecord:
     adopted: Origin | None = None
     logins: SyncedLogins | None = None
     keys: tuple[str, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    alone: tuple[str, ...] = ()
     version: int = VERSION
 
     def volumes(self) -> frozenset[str]:
@@ -208,10 +221,16 @@ class CloneRecord:
             own |= {stamp.volume for stamp in self.clean.stamps} | ({self.clean.ram} if self.clean.ram else set())
         if self.shed:
             own.add(self.shed.volume)
-        own |= {layer.volume for layer in self.kept}
+        own |= {layer.volume for layer in self.kept} | {snapshot.stamp.volume for snapshot in self.snapshots}
         if self.pending:
             own |= {self.pending.target, self.pending.source, *self.pending.leftovers}
         return frozenset(own - {self.golden_volume, *self.bases, ""})
+
+
+    def frozen(self) -> tuple[Stamp, ...]:
+        """All layers of which it is known what they looked like when they were frozen."""
+        clean = self.clean.stamps if self.clean else ()
+        return (*clean, *(snapshot.stamp for snapshot in self.snapshots))
 
 
 @dataclass(frozen=True, slots=True)

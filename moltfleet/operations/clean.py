@@ -172,7 +172,7 @@ def _stamps(fleet: Fleet, clone: CloneRecord) -> tuple[Stamp, ...]:
 
     Those of the clean point before need not be among them: the clone may have gone back to a layer beside it.
     """
-    noted = {stamp.volume: stamp for stamp in clone.clean.stamps} if clone.clean else {}
+    noted = {stamp.volume: stamp for stamp in clone.frozen()}
     chain = chains.own_chain(fleet, clone, clone.top)
     return tuple(noted.get(volume) or layers.stamp(fleet, volume) for volume in chain)
 

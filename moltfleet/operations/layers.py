@@ -92,7 +92,8 @@ def _check_stands_on_its_own(fleet: Fleet, record: CloneRecord, top: str, chain:
         )
     own = {path_of(volume) for volume in record.volumes()}
     bases = {path_of(volume) for volume in (record.golden_volume, *record.bases)}
-    if record.linked and next((path for path in chain if path not in own), "") not in bases:
+    alone = {path_of(volume) for volume in record.alone}
+    if record.linked and chain[-1] not in alone and next((path for path in chain if path not in own), "") not in bases:
         raise WrongState(f"Layer {top!r} does not stand on the golden's {record.golden_volume!r}", hint=_VOID_HINT)
 
 

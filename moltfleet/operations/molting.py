@@ -100,7 +100,7 @@ def _perform(
             clone = _attempt_undisturbed(fleet, name, clone, warm=False, watch=watch)
         if puts_back:
             clone = login_keeping.put_back(fleet, name, clone, watch.logins)
-        clone = _commit(fleet, name, clone, warm=not reason)
+        clone = commit(fleet, name, clone, warm=not reason)
     watch.lap("ready")
     return empty_trash(fleet, name, clone), reason
 
@@ -298,7 +298,7 @@ def adopt(fleet: Fleet, name: str, clone: CloneRecord) -> bool:
         return False
     # Somebody may have worked in it: what it has of its own is looked at first.
     clone = login_keeping.put_back(fleet, name, clone, login_keeping.Account(), looks_first=True)
-    empty_trash(fleet, name, _commit(fleet, name, clone, warm=is_warm))
+    empty_trash(fleet, name, commit(fleet, name, clone, warm=is_warm))
     return True
 
 
@@ -319,7 +319,7 @@ def _note_failure(clone: CloneRecord) -> CloneRecord:
     return replace(clone, clean=replace(clone.clean, failures=clone.clean.failures + 1))
 
 
-def _commit(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRecord:
+def commit(fleet: Fleet, name: str, clone: CloneRecord, *, warm: bool) -> CloneRecord:
     """The new overlay is the top, the old one is shed or kept, the journal is closed."""
     if clone.pending is None or clone.clean is None:
         raise ValueError("no journal entry")

@@ -65,6 +65,7 @@ def move(
     Raises: what booting fails with, the clone left off on what it had; what a clean point fails with, the clone moved
     and to be finished by its next start.
     """
+    _require_seed(fleet, name, clone)
     clone = _journal(fleet, name, clone, generation, label)
     try:
         with fleet.progress.step(f"Moving {name} to generation {generation.number}"):
@@ -78,6 +79,15 @@ def move(
     clone = login_keeping.put_back(fleet, name, clone, watch.logins)
     watch.lap("ready")
     return clone
+
+
+def _require_seed(fleet: Fleet, name: str, clone: CloneRecord) -> None:
+    """Make sure that cloud-init can be told who the clone is; an adopted one has nothing to say it with."""
+    if not clone.seed or fleet.storage.find(clone.seed) is None:
+        raise WrongState(
+            f"Clone {name!r} has no seed, which would give it its identity on another disk",
+            hint=f"Make a new one: moltfleet create {clone.golden}",
+        )
 
 
 def _journal(fleet: Fleet, name: str, clone: CloneRecord, generation: Generation, label: str | None) -> CloneRecord:

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     WRITTEN = "written since"
     SHED = "shed layers"
     KEPT = "kept layers"
+    SNAPSHOT = "snapshots"
     SCRATCH = "builds under way"
     CACHE = "base images"
     LEFTOVER = "waiting to be deleted"
@@ -62,6 +63,7 @@ def _clone(record: CloneRecord) -> Iterator[tuple[str, Kind]]:
     yield record.top, Kind.WRITTEN
     yield record.seed, Kind.CLEAN
     yield from ((layer.volume, Kind.KEPT) for layer in record.kept)
+    yield from ((snapshot.stamp.volume, Kind.SNAPSHOT) for snapshot in record.snapshots)
     if record.shed is not None:
         yield record.shed.volume, Kind.SHED
     if record.clean is not None:

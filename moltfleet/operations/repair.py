@@ -10,6 +10,7 @@ from moltfleet.operations import (
     admission,
     after_molt,
     clean,
+    freezing,
     layers,
     login_keeping,
     molting,
@@ -61,8 +62,11 @@ def _finish_or_take_back(fleet: Fleet, domain: Domain, clone: CloneRecord, pendi
 def _settle(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, *, for_molt: bool) -> None:
     if pending.verb is Verb.MOLT:
         _repair_molt(fleet, domain, clone, pending, for_molt=for_molt)
+    elif pending.verb is Verb.SNAPSHOT:
+        fleet.progress.say(f"Finishing an interrupted snapshot of {domain.name!r}, or taking it back")
+        freezing.settle(fleet, domain, clone)
     elif pending.verb is Verb.MOVE:
-        fleet.progress.say(f"Taking back an interrupted move of {domain.name!r} to another generation")
+        fleet.progress.say(f"Taking back an interrupted change of layers of {domain.name!r}")
         moving.take_back(fleet, domain.name, molting.rescue(fleet, domain.name, clone))
     elif pending.verb is Verb.UNDO:
         _repair_swap(fleet, domain, clone, pending, for_molt=for_molt)

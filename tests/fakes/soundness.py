@@ -82,9 +82,10 @@ def _broken_clone(world: World, name: str, clone: CloneRecord) -> Iterator[str]:
             continue
         chain = world.storage.chain(world.storage.path_of(top))
         below = [path for path in chain if path not in own]
-        if len(below) != int(clone.linked) or not goldens.issuperset(below):
+        is_alone = not clone.linked or chain[-1] in {world.storage.path_of(volume) for volume in clone.alone}
+        if len(below) != int(not is_alone) or not goldens.issuperset(below):
             yield f"{name}: {top} stands on {chain}, not on layers of its own and its golden"
-    for stamp in clone.clean.stamps if clone.clean else ():
+    for stamp in clone.frozen():
         seen = world.storage.find(stamp.volume)
         if seen and (seen.mtime, seen.length.bytes) != (stamp.mtime, stamp.length):
             yield f"{name}: frozen layer {stamp.volume} was written to"

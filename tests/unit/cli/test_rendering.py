@@ -35,6 +35,7 @@ from moltfleet.cli.report.document import report_document
 from moltfleet.cli.rescue_document import list_document, prune_document, rescues_document, show_document
 from moltfleet.cli.rescue_text import rescues_table, saved_table, saved_text
 from moltfleet.cli.schedule_text import removed_document, schedule_document
+from moltfleet.cli.snapshot_text import snapshot_deleted_document, snapshot_taken_document, snapshots_document
 from moltfleet.cli.ssh_config import ssh_config_document
 from moltfleet.cli.streams import Collected
 from moltfleet.cli.survey_document import holds_document, leaking_document, survey_document
@@ -69,6 +70,7 @@ from moltfleet.model.records import Forced, Hold
 from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.schedule import Job, Kind
 from moltfleet.model.size import Size
+from moltfleet.model.snapshots import ChainView, SnapshotView
 from moltfleet.model.survey import CloneSurvey, PoolSurvey, SurveyResult
 from moltfleet.model.verdict import Judgement, Verdict
 from moltfleet.operations.agent import AgentClone
@@ -122,6 +124,8 @@ MOLTS = (
     ),
     MoltResult("base-2", "failed", "warm", reason="busy", error=BUSY),
 )
+SNAPSHOTS = (SnapshotView("base-1", "noon", "2026-11-20T12:00:00Z", Size.of_mib(120), True),)
+CHAINS = (ChainView("base-1", 3),)
 KEPT = (
     KeptView("base-1", "before-upgrade", "2026-11-20T18:00:00Z", Size.of_mib(312)),
     KeptView("base-2", "monday", "2026-11-16T08:30:00Z", Size.of_gib(1.5)),
@@ -407,6 +411,13 @@ EMITTED: tuple[documents.Document, ...] = (
     documents.molts_document("moltfleet.undo/1", MOLTS),
     documents.molts_document("moltfleet.kept-restore/1", MOLTS),
     documents.kept_document(KEPT),
+    snapshots_document(SNAPSHOTS, CHAINS),
+    snapshot_taken_document("moltfleet.snapshot-create/1", SNAPSHOTS[0], CHAINS[0]),
+    snapshot_taken_document("moltfleet.pre-run/1", SNAPSHOTS[0], CHAINS[0]),
+    snapshot_deleted_document("base-1", "noon"),
+    documents.molts_document("moltfleet.snapshot-revert/1", MOLTS),
+    documents.molts_document("moltfleet.snapshot-flatten/1", MOLTS),
+    documents.molts_document("moltfleet.post-run/1", MOLTS),
     documents.kept_deleted_document("base-1", "monday"),
     survey_document(SURVEY, ACTS),
     leaking_document(DECISIONS, ACTS),

@@ -36,6 +36,7 @@ from moltfleet.operations import (
     molt,
     molting,
     restart,
+    snapshots,
     start,
     stop,
     sync_auth,
@@ -183,6 +184,17 @@ def with_adopted_clones(world: World) -> None:
     adopt_all(world.fleet)
 
 
+def with_a_snapshot(world: World) -> None:
+    with_clone()(world)
+    snapshots.create(world.fleet, "crab-1", "noon")
+    world.guest("crab-1").write("more", "work")
+
+
+def with_a_stopped_clone_that_has_a_snapshot(world: World) -> None:
+    with_a_snapshot(world)
+    stop.stop(world.fleet, ["crab-1"], StopRequest())
+
+
 def nothing(_: World) -> None:
     pass
 
@@ -290,6 +302,24 @@ def is_moved(world: World) -> bool:
     return is_clean(world) and world.record("crab-1").generation == 2
 
 
+def is_frozen(world: World) -> bool:
+    snapshots = {snapshot.name: snapshot.stamp.volume for snapshot in world.record("crab-1").snapshots}
+    return "now" in snapshots and world.storage.content(snapshots["now"]).get("work") == "of a day"
+
+
+def is_reverted(world: World) -> bool:
+    return is_back(world) and world.guest("crab-1").read("more") == ""
+
+
+def is_flat(world: World) -> bool:
+    top = world.storage.disks[world.record("crab-1").top]
+    return is_back(world) and world.guest("crab-1").read("more") == "work" and top.backing is None
+
+
+def has_no_snapshot(world: World) -> bool:
+    return world.record("crab-1").snapshots == ()
+
+
 def is_pruned(world: World) -> bool:
     record = world.hypervisor.machines["two"].record
     return isinstance(record, GoldenRecord) and [g.number for g in record.generations] == [1, 3] and not record.going
@@ -344,6 +374,27 @@ SCENARIOS = {
     "sync-auth": Scenario(before_logins, sync_clone, has_logins, WORK),
     "molt with logins": Scenario(with_logins, molt_clone(), is_clean_and_logged_in, WORK),
     "cold molt with logins": Scenario(with_logins, molt_clone(cold=True), is_clean_and_logged_in, WORK),
+    "snapshot": Scenario(with_clone(), lambda fleet: snapshots.create(fleet, "crab-1", "now"), is_frozen, WORK),
+    "snapshot of a stopped clone": Scenario(
+        with_stopped_clone, lambda fleet: snapshots.create(fleet, "crab-1", "now"), is_frozen, WORK
+    ),
+    "snapshot offline": Scenario(
+        with_a_snapshot, lambda fleet: snapshots.create(fleet, "crab-1", "now", offline=True), is_frozen, WORK
+    ),
+    "snapshot revert": Scenario(
+        with_a_snapshot, lambda fleet: snapshots.revert(fleet, "crab-1", "noon"), is_reverted, WORK
+    ),
+    "snapshot revert of a stopped clone": Scenario(
+        with_a_stopped_clone_that_has_a_snapshot,
+        lambda fleet: snapshots.revert(fleet, "crab-1", "noon"),
+        is_reverted,
+        WORK,
+    ),
+    "snapshot flatten": Scenario(with_a_snapshot, lambda fleet: snapshots.flatten(fleet, "crab-1"), is_flat, WORK),
+    "snapshot delete": Scenario(
+        with_a_snapshot, lambda fleet: snapshots.delete(fleet, "crab-1", "noon"), has_no_snapshot, WORK
+    ),
+    "molt of a clone with a snapshot": Scenario(with_a_snapshot, molt_clone(), is_clean, WORK),
     "undo": Scenario(with_molted_clone, lambda fleet: undo.undo(fleet, "crab-1"), is_back, WORK),
     "kept restore": Scenario(with_kept_layer, lambda fleet: kept.restore(fleet, "crab-1", "monday"), is_back, WORK),
     "kept delete": Scenario(with_kept_layer, lambda fleet: kept.delete(fleet, "crab-1", "monday"), is_forgotten),

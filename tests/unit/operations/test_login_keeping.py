@@ -16,7 +16,7 @@ from moltfleet.model.domain import CommandResult
 from moltfleet.model.errors import ExitCode, GuestFailed, NoSpace, WrongState
 from moltfleet.model.logins import SyncRequest
 from moltfleet.model.requests import MoltRequest, StopRequest
-from moltfleet.operations import delete, kept, molt, start, stop, sync_auth, undo, warm
+from moltfleet.operations import delete, kept, molt, snapshots, start, stop, sync_auth, undo, warm
 from moltfleet.operations.fleet import Fleet
 
 CODEX = ".codex/auth.json"
@@ -313,3 +313,34 @@ def test_a_guest_that_answers_nonsense_stops_nothing(way: str) -> None:
     assert "\x1b" not in str(result.logins)
     failed = sync(world)
     assert isinstance(failed.error, GuestFailed)
+
+
+def test_a_revert_pulls_back_first_and_pushes_what_counts_now() -> None:
+    world = synced()
+    snapshots.create(world.fleet, "crab-1", "noon")
+    renew(world, 7)
+    result = snapshots.revert(world.fleet, "crab-1", "noon")
+    assert result.logins is not None and "codex" in result.logins.pulled
+    assert on_host(world) == in_guest(world) == token(world, 7)
+    assert unsound(world) == []
+
+
+def test_no_clean_point_is_made_above_a_snapshot_that_holds_logins() -> None:
+    world = synced()
+    snapshots.create(world.fleet, "crab-1", "noon")
+    (refused,) = warm.warm(world.fleet, ["crab-1"], from_now=True)
+    assert isinstance(refused.error, WrongState) and "holds logins" in refused.error.brief
+    sync(world, act="forget")
+    molt_it(world)
+    snapshots.revert(world.fleet, "crab-1", "noon")
+    (refused,) = warm.warm(world.fleet, ["crab-1"], from_now=True)
+    assert isinstance(refused.error, WrongState) and "holds logins" in refused.error.brief
+    assert "secret-" not in frozen_text(world)
+
+
+def test_flattening_keeps_a_clone_logged_in() -> None:
+    world = synced()
+    snapshots.create(world.fleet, "crab-1", "noon")
+    renew(world, 7)
+    assert snapshots.flatten(world.fleet, "crab-1").outcome == "flattened"
+    assert on_host(world) == in_guest(world) == token(world, 7)

@@ -211,6 +211,14 @@ def test_a_clone_without_a_clean_point_is_not_moved(two: World) -> None:
     assert isinstance(result.error, WrongState)
 
 
+def test_a_clone_without_a_seed_is_not_moved(two: World) -> None:
+    two.storage.delete("crab-1.seed.iso", owner="crab-1")
+    result = molt_to(two)
+    assert isinstance(result.error, WrongState)
+    assert result.error.hint == "Make a new one: moltfleet create two"
+    assert in_guest(two, "work") == "of a day"
+
+
 def killed_when(world: World, effect_number: int) -> None:
     from fakes import effects_told_to
 
