@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moltfleet.model.domain import DomainState
-from moltfleet.model.errors import InvalidInput, WrongState
+from moltfleet.model.errors import HostUnavailable, InvalidInput, ToolFailed, WrongState
 from moltfleet.model.layerhead import resolve_backing
 from moltfleet.model.names import LONGEST_ADOPTED_NAME, check_name, printable
 
@@ -128,7 +128,13 @@ def check_place(takeover: Takeover, place: Place, name: str, path: str) -> str:
     target = place.path_of(volume)
     if path == target or takeover.is_same_file(path, target):
         return volume
-    if takeover.is_on_file_system_of(path, place.directory) is False:
+    is_near = takeover.is_on_file_system_of(path, place.directory)
+    if is_near is None:
+        raise Refusal(
+            f"Disk of {name!r} is neither in the pool nor to be seen from here: {printable(path)}",
+            hint="Is it missing, or in a directory that nobody else may enter? Of another host's: run this there.",
+        )
+    if not is_near:
         raise Refusal(
             f"Disk of {name!r} is on another file system than the pool: {printable(path)}",
             hint="A pool there needs no copy: set 'pool' (a new name) and 'pool_path' (there) in moltfleet.toml.",
@@ -154,6 +160,12 @@ def read_head(takeover: Takeover, name: str, path: str, *, old: str = "") -> Lay
         head = takeover.head(path)
         if head is None and takeover.is_same_file(path, old):
             head = takeover.head(old)
+    except HostUnavailable:
+        raise
+    except ToolFailed as error:
+        raise Refusal(
+            f"Disk of {name!r} cannot be read through libvirt: {printable(path)}", hint=f"{error.brief}."
+        ) from error
     except InvalidInput as error:
         raise Refusal(
             f"Disk of {name!r} {error.brief}: {printable(path)}", hint="Look at it: qemu-img info, qemu-img check."
@@ -197,7 +209,8 @@ def chain(takeover: Takeover, path: str) -> tuple[str, ...]:
     while len(found) < _DEEPEST:
         try:
             head = takeover.head(found[-1])
-        except InvalidInput:
+        except (InvalidInput, ToolFailed):
+            # Whose disk cannot be read is no reason to refuse others.
             break
         below = resolve_backing(found[-1], head.backing) if head and head.backing else None
         if below is None or below in found:

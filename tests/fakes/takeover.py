@@ -11,7 +11,7 @@ from fakes.scripts_made import CLONE as CLONE
 from fakes.scripts_made import GOLDEN as GOLDEN
 from fakes.storage import Disk
 from moltfleet.model.domain import DomainState
-from moltfleet.model.errors import InvalidInput, NotFound, WrongState
+from moltfleet.model.errors import InvalidInput, NotFound, ToolFailed, WrongState
 from moltfleet.model.layerhead import LayerHead
 from moltfleet.model.records import Attachment, CloneRecord, GoldenRecord, Origin
 from moltfleet.model.takeover import Foreign, ForeignCard, ForeignDisk
@@ -35,8 +35,9 @@ class FakeTakeover:
     hypervisor: FakeHypervisor
     changes: dict[str, dict[str, object]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
-    others: dict[str, LayerHead | str] = field(default_factory=dict)
+    others: dict[str, LayerHead | ToolFailed | str] = field(default_factory=dict)
     far: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
 
     def look(self, name: str) -> Foreign:
         machine = self.hypervisor.machines.get(name)
@@ -58,6 +59,8 @@ class FakeTakeover:
 
     def head(self, path: str) -> LayerHead | None:
         odd = self.others.get(path)
+        if isinstance(odd, ToolFailed):
+            raise odd
         if isinstance(odd, str):
             raise InvalidInput(odd)
         if odd is not None:
@@ -72,7 +75,7 @@ class FakeTakeover:
         return real[0] == real[1] and self.hypervisor.storage.at(real[0]) is not None
 
     def is_on_file_system_of(self, path: str, directory: str) -> bool | None:
-        return path not in self.far
+        return None if path in self.hidden else path not in self.far
 
     def take(self, name: str, record: CloneRecord | GoldenRecord, *, disk: str) -> None:
         machine = self.hypervisor.machines[name]

@@ -9,7 +9,7 @@ from fakes.storage import Disk
 from fakes.takeover import CLONE, GOLDEN, HOST_KEY, FakeTakeover, scripts_were_here
 from moltfleet.model.adoption import Adoptee, AdoptRequest
 from moltfleet.model.domain import DomainState
-from moltfleet.model.errors import DeadlinePassed, GuestFailed, MoltfleetError, NotFound
+from moltfleet.model.errors import DeadlinePassed, GuestFailed, HostUnavailable, MoltfleetError, NotFound, ToolFailed
 from moltfleet.model.layerhead import LayerHead
 from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
 from moltfleet.model.requests import CreateRequest, MoltRequest, StopRequest, UpdateRequest
@@ -273,6 +273,16 @@ def test_a_golden_whose_head_names_a_file_of_the_host_takes_no_clone_with_it(
     assert {rows[CLONE].outcome, rows[OTHER].outcome} == {"refused"}
 
 
+def test_a_disk_that_libvirt_cannot_read_refuses_its_own_domain_alone(world: World, takeover: FakeTakeover) -> None:
+    takeover.others = {f"/pool/{CLONE}.qcow2": ToolFailed("libvirt failed to read the head")}
+    rows = plan(world, takeover)
+    assert "cannot be read through libvirt" in refusal(rows[CLONE]).brief
+    assert (rows[GOLDEN].outcome, rows[OTHER].outcome) == ("adoptable", "adoptable")
+    takeover.others = {f"/pool/{CLONE}.qcow2": HostUnavailable("Connection was lost")}
+    with pytest.raises(HostUnavailable):
+        plan(world, takeover)
+
+
 def test_a_chain_that_names_itself_ends(world: World, takeover: FakeTakeover) -> None:
     takeover.others = {DISK: LayerHead(1, DISK, "qcow2")}
     assert "stands on itself" in refusal(plan(world, takeover)[GOLDEN]).brief
@@ -375,6 +385,14 @@ def test_another_file_system_gets_a_pool_of_its_own(world: World, takeover: Fake
     takeover.far.add(f"/images/{GOLDEN}.qcow2")
     row = plan(world, takeover)[GOLDEN]
     assert "another file system" in refusal(row).brief
+    assert row.commands == ()
+
+
+def test_a_disk_that_cannot_be_seen_gets_no_command_that_would_not_help(world: World, takeover: FakeTakeover) -> None:
+    elsewhere(world, takeover, linked=False)
+    takeover.hidden.add(f"/images/{GOLDEN}.qcow2")
+    row = plan(world, takeover)[GOLDEN]
+    assert "nor to be seen from here" in refusal(row).brief
     assert row.commands == ()
 
 
