@@ -122,6 +122,10 @@ class GuestCommand(FleetCommand):
 
     changes_clones = False
 
+    def __init__(self, *args: Any, needs_command: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.needs_command = needs_command
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Cut the words after the first ``--`` off before click looks at them."""
         cut = args.index("--") if "--" in args else len(args)
@@ -131,7 +135,7 @@ class GuestCommand(FleetCommand):
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Show the part after ``--`` in the usage line."""
-        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND..." if self.needs_command else "[-- COMMAND...]"]
 
 
 def size_option(name: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

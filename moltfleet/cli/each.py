@@ -19,6 +19,7 @@ from moltfleet.model.each import EachRequest, check_branch
 @click.command(
     "each",
     cls=GuestCommand,
+    needs_command=True,
     changes=True,
     example="moltfleet each 'base-*' -- 'df -h / | tail -1'\n"
     "moltfleet each 'base-*' --tasks tasks.txt --repo work/repos/app --branch try --into . "

@@ -64,6 +64,7 @@ def _known(fleet: Fleet) -> tuple[Endpoint, ...]:
 @click.command(
     "exec",
     cls=GuestCommand,
+    needs_command=True,
     changes=True,
     example="moltfleet exec base-1 -- git -C work/repos/app status\nmoltfleet exec 'base-*' -- 'df -h / | tail -1'",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fakes import World, a_world
+from fakes import a_world
 from host.ssh.rescued import PLAIN, git
 from moltfleet.adapters.clock import SystemClock
 from moltfleet.adapters.rescue.store import RescueFiles
@@ -60,7 +61,7 @@ class Many:
     bootstrap: Bootstrap
     homes: dict[str, Path]
     here: Path
-    world: World
+    servers: dict[str, Any]
 
     def do(self, *words: str) -> Any:
         invocation = Invocation(build_fleet=lambda *_: self.fleet, environment={"HOME": str(self.here)})
@@ -96,7 +97,7 @@ def many(guest_of: Callable[..., Any], tmp_path: Path) -> Many:
     store = RescueFiles(tmp_path / "kept", is_root=False, measure_free=lambda _: Size.of_gib(50), **limits)
     bootstrap = Bootstrap()
     fleet = replace(world.fleet, guests=Guests(servers), bootstrap=bootstrap, clock=SystemClock(), rescues=store)
-    return Many(fleet, bootstrap, homes, here, world)
+    return Many(fleet, bootstrap, homes, here, servers)
 
 
 WORK = """\
@@ -157,6 +158,27 @@ def test_what_takes_too_long_is_ended_in_the_guest_and_its_work_comes_all_the_sa
     assert "+more" in (directory / "repository-1/unstaged.patch").read_text()
     time.sleep(max(0.0, started + 8 - time.monotonic()))
     assert not (many.homes["crab-2"] / "late").exists()
+
+
+def test_a_guest_that_stands_still_keeps_nobody_else_waiting(many):
+    listener = many.servers["crab-2"].process
+    listener.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        results = many.json("crab-*", "--timeout", "3", "--", "true", code=1)
+        assert time.monotonic() - started < 15
+    finally:
+        listener.send_signal(signal.SIGCONT)
+    assert [result["outcome"] for result in results.values()] == ["done", "late", "done"]
+    assert results["crab-2"]["error"]["code"] == "timeout"
+
+
+def test_a_connection_that_breaks_off_is_told_of_its_clone_alone(many):
+    line = "[ $MOLTFLEET_CLONE != crab-3 ] || { echo said; kill -9 $PPID; sleep 5; }"
+    results = many.json("crab-*", "--", line, code=1)
+    assert [result["outcome"] for result in results.values()] == ["done", "done", "unreached"]
+    assert results["crab-3"]["error"]["code"] == "guest-unreachable"
+    assert results["crab-3"]["stdout"] == "said\n"
 
 
 def test_artifacts_are_fetched_without_a_repository(many):
