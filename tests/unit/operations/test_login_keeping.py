@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from fakes import Process, World, a_world
+from fakes import Killed, Process, World, a_world, effects_told_to
 from fakes.guestlogins import HOME
-from fakes.process import Killed
 from fakes.soundness import repair_all, unsound
 from moltfleet.model.domain import CommandResult
+from moltfleet.model.effects import Effect
 from moltfleet.model.errors import ExitCode, GuestFailed, NoSpace, WrongState
 from moltfleet.model.logins import SyncRequest
-from moltfleet.model.requests import MoltRequest, StopRequest
-from moltfleet.operations import delete, kept, molt, snapshots, start, stop, sync_auth, undo, warm
+from moltfleet.model.requests import NEWEST, BuildRequest, MoltRequest, StopRequest
+from moltfleet.operations import delete, golden_build, kept, molt, snapshots, start, stop, sync_auth, undo, warm
 from moltfleet.operations.fleet import Fleet
 
 CODEX = ".codex/auth.json"
@@ -344,3 +344,47 @@ def test_flattening_keeps_a_clone_logged_in() -> None:
     renew(world, 7)
     assert snapshots.flatten(world.fleet, "crab-1").outcome == "flattened"
     assert on_host(world) == in_guest(world) == token(world, 7)
+
+
+def with_two_generations() -> World:
+    """A clone with a renewed login, on the older generation of a golden that was built."""
+    world = world_with_logins()
+    golden_build.build(world.fleet, BuildRequest("two", "debian-12", profile="minimal"))
+    delete.delete(world.fleet, ["crab-1"])
+    world.add_clone("crab-1", golden="two")
+    golden_build.build(world.fleet, BuildRequest("two", "debian-12", profile="minimal"))
+    assert sync(world).error is None
+    renew(world, 1)
+    return world
+
+
+def test_a_clone_that_moves_to_another_generation_takes_its_logins_along() -> None:
+    world = with_two_generations()
+    result = molt_it(world, to=NEWEST)
+    assert (result.error, result.reason) == (None, "moved from g1 to g2 of two")
+    assert result.logins and result.logins.pulled == ("codex",)
+    assert on_host(world) == in_guest(world) == token(world, 1)
+    assert "secret-" not in frozen_text(world)
+    renew(world, 2)
+    assert molt_it(world).mode == "warm"
+    assert on_host(world) == in_guest(world) == token(world, 2)
+
+
+def test_a_move_that_was_cut_off_before_its_clean_point_ends_logged_in() -> None:
+    world = with_two_generations()
+    process = Process(kill_at_effect=list_of_effects().index(Effect.MOLT_RECORDED) + 1)
+    with effects_told_to(process), contextlib.suppress(Killed):
+        molt.molt(world.process(process), ["crab-1"], MoltRequest(to=NEWEST))
+    assert process.is_dead
+    start.start(world.fleet, ["crab-1"])
+    assert on_host(world) == in_guest(world) == token(world, 1)
+    assert "secret-" not in frozen_text(world)
+
+
+def list_of_effects() -> list[Effect]:
+    """Those of an undisturbed move."""
+    process = Process()
+    world = with_two_generations()
+    with effects_told_to(process):
+        molt.molt(world.process(process), ["crab-1"], MoltRequest(to=NEWEST))
+    return process.effects

@@ -1,0 +1,227 @@
+"""To be run by name. Logins that renew themselves, through fifty molts of a real guest, and that they are left nowhere.
+
+A tool stands in for the real ones: each use is worth one token, and makes the next. The test plays its server. Every
+token has the same mark, which is then looked for in the bytes of volumes, in metadata, logs and journals.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moltfleet.model.effects import Effect
+
+from . import soundness
+from .conftest import IMAGES, LONGEST_S, POOL, TINY_CONFIG, User
+
+KILLED = Path(__file__).with_name("killed.py")
+LOGINS = """
+[logins]
+allow = ["codex", "mytool"]
+[logins.more.mytool]
+files = ["~/.mytool/a token"]
+rotates = true
+"""
+MARK = "rt-q7Zk31xv"
+FILE = ".codex/auth.json"
+MOLTS = 50
+# $1 is what the server takes; the next one is made of it, as the real tools do.
+USE = f"""
+grep -q '"{MARK}-'"$1"'"' ~/{FILE} || {{ echo logged out; exit; }}
+next=$(($1 + 1))
+printf '{{"last_refresh": %s, "tokens": {{"refresh_token": "{MARK}-%s"}}}}' "$(date +%s)" "$next" >~/{FILE}.new
+mv ~/{FILE}.new ~/{FILE} && sync && echo logged in
+"""
+
+
+def document(number: int) -> str:
+    return json.dumps({"last_refresh": 1_700_000_000 + number, "tokens": {"refresh_token": f"{MARK}-{number}"}})
+
+
+class Tool:
+    """The stand-in and its server: ``number`` is the one token that is good."""
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+        self.number = 0
+        user.write(FILE, document(0))
+        user.write(".mytool/a token", f"{MARK}-plain")
+
+    def use(self, clone: str) -> str:
+        """Use it in a clone."""
+        said = self.user.shell(clone, f"set -- {self.number}\n{USE}")
+        self.number += said == "logged in"
+        return said
+
+    def on_host(self) -> int:
+        """Which token this machine has."""
+        text = self.user.lab.run("sh", "-c", f"cat ~/{FILE}", user=self.user.name).stdout
+        return int(json.loads(text)["tokens"]["refresh_token"].rpartition("-")[2])
+
+
+@pytest.fixture
+def tool(alice: User) -> Iterator[Tool]:
+    alice.configure(TINY_CONFIG + LOGINS)
+    yield Tool(alice)
+    alice.configure(TINY_CONFIG)
+    alice.lab.run("sh", "-c", "rm -rf ~/.codex ~/.mytool ~/.local/share/moltfleet/logins", user=alice.name)
+
+
+def synced(tool: Tool, clone: str) -> None:
+    (result,) = tool.user.json("sync-auth", clone)["results"]
+    assert (result["outcome"], result["logins"]["pushed"]) == ("synced", ["codex", "mytool"]), result
+
+
+def molted(tool: Tool, clone: str, *options: str) -> dict[str, Any]:
+    done = tool.user.run("--json", "-vv", "molt", clone, "--yes", *options)
+    assert MARK not in done.stdout + done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert result["outcome"] == "molted", result
+    assert isinstance(result, dict)
+    return result
+
+
+def marked(user: User, *paths: str) -> set[str]:
+    """Which of these files, or files below these directories, hold the mark in their bytes."""
+    done = user.lab.run("sh", "-c", 'grep -rlaF -e "$0" -- "$@" || true', MARK, *paths)
+    return {Path(line).name for line in done.stdout.splitlines()}
+
+
+def own_layers(user: User, clone: str) -> tuple[set[str], set[str]]:
+    """The volumes of a clone's clean point, with its RAM; and those above it."""
+    names = {name for name in user.lab.volumes() if name.startswith(f"{clone}.")}
+    clean = {name for name in names if ".clean" in name}
+    return clean, names - clean
+
+
+def test_fifty_molts_end_logged_in_and_leave_no_token_behind(alice: User, crab: str, tool: Tool) -> None:
+    synced(tool, crab)
+    for number in range(MOLTS):
+        assert tool.use(crab) == "logged in", number
+        result = molted(tool, crab, *(("--cold",) if number % 25 == 24 else ()))
+        assert result["logins"]["pulled"] == ["codex"], result
+        assert tool.on_host() == tool.number
+    assert tool.use(crab) == "logged in"
+    assert alice.shell(crab, f"stat -c '%a %U' ~/{FILE} ~/.codex ~/.mytool/*").splitlines() == [
+        "600 agent",
+        "700 agent",
+        "600 agent",
+    ]
+    alice.shell(crab, "sync")
+    clean, above = own_layers(alice, crab)
+    # The layer that is worked on does hold it, so the search would find it elsewhere.
+    assert marked(alice, *(f"{POOL}/{name}" for name in sorted(above)))
+    assert clean and marked(alice, *(f"{POOL}/{name}" for name in sorted(clean))) == set()
+    golden = {name for name in alice.lab.volumes() if name.startswith(("tiny.", "image.", "stage."))}
+    assert golden and marked(alice, *(f"{POOL}/{name}" for name in sorted(golden))) == set()
+    for option in ((), ("--inactive",)):
+        assert MARK not in alice.lab.virsh("dumpxml", crab, *option)
+    assert MARK not in alice.lab.virsh("dumpxml", "tiny")
+    home = alice.lab.run("sh", "-c", "echo $HOME", user=alice.name).stdout.strip()
+    logs = ("/var/log", "/run/libvirt", f"{home}/.local/state", f"{home}/.cache")
+    there = [path for path in logs if alice.lab.run("test", "-e", path, check=False).returncode == 0]
+    assert marked(alice, *there) == set()
+    kept = alice.lab.run("sh", "-c", "find ~/.local/share/moltfleet/logins -type f ! -perm 600", user=alice.name).stdout
+    assert kept == ""
+
+
+def test_a_clean_point_of_the_present_state_is_refused_and_one_made_anew_holds_none(
+    alice: User, crab: str, tool: Tool
+) -> None:
+    synced(tool, crab)
+    done = alice.run("warm", crab, "--from-now", "--yes", code=4)
+    assert "holds logins" in done.stderr
+    alice.run("sync-auth", crab, "--forget")
+    assert alice.shell(crab, f"ls ~/{FILE} 2>/dev/null || echo none") == "none"
+    alice.run("warm", crab, "--from-now", "--yes", code=4)
+    molted(tool, crab)
+    alice.run("warm", crab, "--from-now", "--yes")
+    # What undo held is gone with it, so there is none left in any of its volumes.
+    names = {name for name in alice.lab.volumes() if name.startswith(f"{crab}.")}
+    assert names and marked(alice, *(f"{POOL}/{name}" for name in sorted(names))) == set()
+
+
+def test_undo_and_kept_states_are_logged_in_with_the_token_of_today(alice: User, crab: str, tool: Tool) -> None:
+    synced(tool, crab)
+    assert tool.use(crab) == "logged in"
+    molted(tool, crab, "--keep=monday")
+    assert tool.use(crab) == "logged in"
+    molted(tool, crab)
+    assert tool.use(crab) == "logged in"
+    alice.run("undo", crab)
+    assert tool.use(crab) == "logged in"
+    alice.run("kept", "restore", crab, "monday")
+    assert tool.use(crab) == "logged in"
+
+
+def test_a_guest_that_answers_nobody_is_molted_and_undo_has_its_token(alice: User, crab: str, tool: Tool) -> None:
+    synced(tool, crab)
+    assert tool.use(crab) == "logged in"
+    # Its SSH server takes connections and says nothing, as in a guest that has run out of memory.
+    alice.shell(crab, "sudo -n sh -c 'sync; (sleep 3; kill -STOP $(cat /run/dropbear.pid)) >/dev/null 2>&1 &'")
+    time.sleep(6)
+    result = molted(tool, crab)
+    assert result["logins"]["pulled"] == []
+    assert any("not pulled back" in note for note in result["logins"]["notes"])
+    assert tool.use(crab) == "logged out"
+    alice.run("undo", crab)
+    assert tool.use(crab) == "logged in"
+
+
+@pytest.mark.parametrize("effect", [*(e for e in Effect if e.startswith("logins.")), *(Effect.MOLT_DESTROYED,)])
+def test_a_molt_that_is_killed_loses_no_token(alice: User, crab: str, tool: Tool, effect: Effect) -> None:
+    synced(tool, crab)
+    assert tool.use(crab) == "logged in"
+    argv = alice.lab.argv((sys.executable, str(KILLED), effect, "molt", crab, "--yes"), user=alice.name)
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST_S, check=False
+    )
+    assert done.returncode in (-9, 137), f"{effect} was not reached: {done.stdout}{done.stderr}"
+    molted(tool, crab)
+    assert tool.use(crab) == "logged in"
+    soundness.check(alice.lab)
+
+
+def test_a_golden_with_a_token_in_it_is_refused_by_name_alone(alice: User, tiny: str) -> None:
+    planted = f"mkdir -p /root/.codex && echo '{MARK}-golden' >/root/.codex/auth.json"
+    script = alice.write("plant.sh", f"#!/bin/sh\n{planted}\n")
+    image = str(IMAGES / "tiny.qcow2")
+    before = alice.lab.volumes()
+    done = alice.run("golden", "build", "leaky", "--image", image, "--script", script, code=7)
+    assert "/root/.codex/auth.json" in done.stderr and MARK not in done.stderr
+    assert "leaky" not in alice.lab.domains()
+    assert {name for name in alice.lab.volumes() - before if name.startswith("leaky")} == set()
+    done = alice.run("golden", "build", "leaky", "--image", image, "--script", script, "--allow-secrets")
+    assert "/root/.codex/auth.json" in done.stderr
+    alice.run("golden", "delete", "leaky", "--yes")
+
+
+def test_a_key_is_let_in_again_after_a_molt(alice: User, crab: str) -> None:
+    alice.lab.run(
+        "sh",
+        "-c",
+        "mkdir -p -m 700 ~/.ssh && rm -f ~/.ssh/friend* && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/friend",
+        user=alice.name,
+    )
+    home = alice.lab.run("sh", "-c", "echo $HOME", user=alice.name).stdout.strip()
+    where = alice.clone(crab)["ssh"]
+    login = (
+        f"cd && ssh -n -F none -i .ssh/friend -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=no "
+        f"-o UserKnownHostsFile=/dev/null -p {where['port']} {where['user']}@{where['host']} hostname"
+    )
+    alice.run("key", "authorise", crab, "--key", f"{home}/.ssh/friend.pub")
+    printed = alice.lab.run("sh", "-c", "ssh-keygen -lf ~/.ssh/friend.pub", user=alice.name).stdout.split()[1]
+    try:
+        alice.run("molt", crab, "--yes")
+        assert alice.lab.run("sh", "-c", login, user=alice.name).stdout.strip() == crab
+    finally:
+        alice.run("key", "forget", printed)
+    alice.run("molt", crab, "--yes")
+    assert alice.lab.run("sh", "-c", login, user=alice.name, check=False).returncode == 255
