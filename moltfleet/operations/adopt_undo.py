@@ -83,10 +83,18 @@ def _look_at_clone(fleet: Fleet, domain: Domain) -> Adoptee:
             f"Clone {name!r} has {len(clone.kept)} kept layer(s), which nobody would find again",
             hint=f"Drop it: moltfleet kept delete {name} {label}. Or go back: moltfleet kept restore {name} {label}",
         )
+    if clone.snapshots:
+        label = clone.snapshots[0].name
+        raise WrongState(
+            f"Clone {name!r} has {len(clone.snapshots)} snapshot(s), which nobody would find again",
+            hint=f"Go back to the one that counts, and drop each: moltfleet snapshot delete {name} {label}",
+        )
     check_untouched(fleet, name, way_out="Delete them with virsh first.")
     used = chains.own_chain(fleet, clone, clone.top)
     left = tuple(sorted(v for v in clone.volumes() if v not in used and fleet.storage.find(v) is not None))
     notes = () if len(used) == 1 else (f"it goes on from {clone.top}, which stands on {', '.join(used[1:])}",)
+    if clone.logins is not None:
+        notes = (*notes, f"it has logins that were synced: moltfleet sync-auth {name} --forget takes them away first")
     return Adoptee(name, Kind.CLONE, clone.golden, "returnable", clone.top, notes, left=left)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fakes import World, a_world
@@ -11,7 +13,7 @@ from moltfleet.model.adoption import Adoptee, AdoptRequest
 from moltfleet.model.domain import DomainState
 from moltfleet.model.errors import DeadlinePassed, GuestFailed, HostUnavailable, MoltfleetError, NotFound, ToolFailed
 from moltfleet.model.layerhead import LayerHead
-from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
+from moltfleet.model.records import CloneRecord, GoldenRecord, Phase, SyncedLogins
 from moltfleet.model.requests import CreateRequest, MoltRequest, StopRequest, UpdateRequest
 from moltfleet.model.takeover import ForeignDisk
 from moltfleet.operations import (
@@ -23,6 +25,7 @@ from moltfleet.operations import (
     golden_update,
     listing,
     molt,
+    snapshots,
     start,
     stop,
 )
@@ -478,6 +481,25 @@ def test_kept_layers_hold_a_clone_back(world: World, takeover: FakeTakeover) -> 
     molt.molt(world.fleet, [CLONE], MoltRequest(keep="monday"))
     stop.stop(world.fleet, [CLONE], StopRequest())
     assert "1 kept layer" in refusal(give_back(world, takeover)[CLONE]).brief
+
+
+def test_snapshots_hold_a_clone_back_until_they_are_deleted(world: World, takeover: FakeTakeover) -> None:
+    adopt_all(world, takeover)
+    start.start(world.fleet, [CLONE])
+    snapshots.create(world.fleet, CLONE, "monday")
+    stop.stop(world.fleet, [CLONE], StopRequest())
+    error = refusal(give_back(world, takeover)[CLONE])
+    assert "1 snapshot(s), which nobody would find again" in error.brief
+    snapshots.delete(world.fleet, CLONE, "monday")
+    assert give_back(world, takeover)[CLONE].outcome == "returned"
+
+
+def test_synced_logins_are_told_before_a_clone_goes_back(world: World, takeover: FakeTakeover) -> None:
+    adopt_all(world, takeover)
+    synced = replace(world.record(CLONE), logins=SyncedLogins(names=("claude",), by="me@here"))
+    world.hypervisor.write_record(CLONE, synced)
+    rows = {row.name: row for row in adopt_undo.plan_undo(world.fleet, ())}
+    assert any(f"moltfleet sync-auth {CLONE} --forget" in note for note in rows[CLONE].notes)
 
 
 def test_what_was_not_adopted_is_not_given_back() -> None:
