@@ -12,6 +12,7 @@ export MOLTFLEET_CLONE MOLTFLEET_BRANCH MOLTFLEET_TASK
 # shellcheck disable=SC2088 # the tilde is text here
 case $directory in
 /*) ;;
+'~') directory=$HOME ;;
 '~/'*) directory=$HOME/${directory#??} ;;
 *) directory=$HOME/$directory ;;
 esac

@@ -204,4 +204,4 @@ def _sound_bundles(fetched: RescueResult) -> tuple[Path, ...]:
 
 def _in_home(path: str) -> str:
     """A path in the guest as rescues have it: absolute, or below "~"."""
-    return path if path.startswith(("/", "~/")) else f"~/{path}"
+    return path if path.startswith(("/", "~/")) or path == "~" else f"~/{path}"

@@ -181,6 +181,12 @@ def test_a_connection_that_breaks_off_is_told_of_its_clone_alone(many):
     assert results["crab-3"]["stdout"] == "said\n"
 
 
+@pytest.mark.parametrize(("repository", "below"), [("app", "/app"), ("~/app", "/app"), ("~", ""), ("", "")])
+def test_it_runs_in_the_directory_that_was_named_or_at_home(many, repository, below):
+    result = many.json("crab-1", "--repo", repository, "--", "pwd")["crab-1"]
+    assert result["stdout"] == f"{many.homes['crab-1']}{below}\n"
+
+
 def test_artifacts_are_fetched_without_a_repository(many):
     results = many.json(
         "crab-1", "crab-2", "--fetch", "out", "--", "mkdir -p out/deep && echo $MOLTFLEET_CLONE >out/deep/result"

@@ -205,6 +205,16 @@ def test_output_without_an_end_is_kept_in_bounded_memory() -> None:
     assert tail.end()[-1:] == bytes([299 % 256])
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"), [("app", "r:~/app"), ("~/app", "r:~/app"), ("~", "r:~"), ("/srv/app", "r:/srv/app")]
+)
+def test_a_path_in_a_guest_begins_at_its_users_home(world: World, path: str, asked: str) -> None:
+    with_work(world)
+    run(world, "crab-1", repository=path, branch="b")
+    (look,) = [command for _, command in world.hypervisor.commands if "rescue look" in command]
+    assert look.partition("rescue look ")[2].split(";")[0].strip("'") == asked
+
+
 @pytest.mark.parametrize("name", ["fix", "fix-login", "a/b_c", "v1.2", "ann/try+1"])
 def test_a_branch_may_be_called_so(name: str) -> None:
     assert check_branch(name) == name
