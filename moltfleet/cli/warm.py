@@ -32,7 +32,8 @@ def warm_command(
 
     NAME may be a shell pattern such as 'base-*'. A clone whose clean point has no RAM, or RAM that no longer fits the
     host, boots from its clean disk and is saved there; what it was stays for `moltfleet undo`. One that is warm
-    already is left alone. With --from-now there is no way back to the clean point before, nor to what an undo held.
+    already is left alone. With --from-now there is no way back to the clean point before, nor to what an undo held; a
+    state that has held logins is refused.
     """
     from moltfleet.operations.warm import plan_warm, warm
 

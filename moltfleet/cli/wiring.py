@@ -23,7 +23,6 @@ from moltfleet.adapters.libvirt.meter import RemoteMeter
 from moltfleet.adapters.libvirt.networks import LibvirtNetworks
 from moltfleet.adapters.libvirt.storage import LibvirtStorage
 from moltfleet.adapters.locks import FileLocks
-from moltfleet.adapters.loginfiles import LoginFiles
 from moltfleet.adapters.meter import LocalMeter
 from moltfleet.adapters.nights import NightFiles, nights_path
 from moltfleet.adapters.notifier import CommandNotifier
@@ -37,6 +36,7 @@ from moltfleet.adapters.samples import SqliteSamples, samples_path
 from moltfleet.adapters.seed import NoCloudSeeds
 from moltfleet.adapters.ssh import SshGuests
 from moltfleet.adapters.sshjump import dial_for, proxy_command, way_to_host
+from moltfleet.adapters.userlogins import UserLogins
 from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
 from moltfleet.operations.fleet import Fleet
 
@@ -92,10 +92,10 @@ def _rescues(config: Config) -> RescueFiles:
     return RescueFiles(root, per_clone=wanted.per_clone, total=wanted.total)
 
 
-def _host_logins(config: Config) -> LoginFiles:
+def _host_logins(config: Config) -> UserLogins:
     named = config.logins.signing_key
     key = Path(named).expanduser() if named else None
-    return LoginFiles(Path.home(), platformdirs.user_data_path("moltfleet") / "logins", signing_key=key)
+    return UserLogins(Path.home(), platformdirs.user_data_path("moltfleet") / "logins", signing_key=key)
 
 
 def _locks(config: Config, uri: str, gate: Gate, clock: Clock) -> Locks:

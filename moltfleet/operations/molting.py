@@ -54,6 +54,10 @@ class Stopwatch:
         self.phases[phase] = self.phases.get(phase, 0.0) + now - self.last
         self.last = now
 
+    def skip(self) -> None:
+        """Book the time since the last lap on none: it counts in the total alone."""
+        self.last = self.fleet.clock.monotonic()
+
 
 def perform(
     fleet: Fleet, name: str, clone: CloneRecord, *, reason: str, watch: Stopwatch, puts_back: bool = True
@@ -63,7 +67,9 @@ def perform(
     ``puts_back`` is False when a clean point is to be taken of the result: no login may be in it.
     """
     try:
-        login_keeping.pull_back(fleet, name, clone, watch.logins)
+        if clone.logins is not None:
+            login_keeping.pull_back(fleet, name, clone, watch.logins)
+            watch.skip()
         return _perform(fleet, name, clone, reason=reason, watch=watch, puts_back=puts_back)
     except MoltfleetError:
         _note_end(fleet, name)

@@ -11,6 +11,7 @@ import pytest
 
 from moltfleet.adapters import loginfiles
 from moltfleet.adapters.loginfiles import MOST_KEPT, LoginFiles
+from moltfleet.adapters.userlogins import UserLogins
 from moltfleet.model.errors import InvalidInput, NoSpace, ToolFailed
 from moltfleet.model.logins import KNOWN, LARGEST_FILE, LoginEntry, LoginFile, Winner
 
@@ -189,6 +190,15 @@ def test_a_full_disk_is_said_and_leaves_everything(home: Path, monkeypatch: pyte
     with pytest.raises(NoSpace, match="No space left"):
         logins(home).merge(CODEX, guest(2), clone="crab-1")
     assert file.read_bytes() == token(1)
+
+
+def test_the_port_reads_and_merges_by_the_same_files(home: Path) -> None:
+    port = UserLogins(home, home.parent / "store", signing_key=None)
+    has(home, 1)
+    assert [file.content for file in port.read(CODEX)] == [token(1)]
+    assert port.merge(CODEX, guest(2), clone="crab-1").winner is Winner.GUEST
+    assert (home / PATH).read_bytes() == token(2)
+    assert port.owner() == logins(home).owner()
 
 
 def test_the_owner_is_named_with_the_machine(home: Path) -> None:
