@@ -128,7 +128,7 @@ def _stands_on(domain: Domain, golden: str) -> bool:
 def _keep_golden(row: Adoptee) -> Adoptee:
     if row.outcome == "refused":
         return row
-    error = InUse(f"Golden {row.name!r} still has clones that were adopted with it", hint="See there.")
+    error = InUse(f"Golden {row.name!r} still has clones that were adopted with it", hint="Their own lines say why.")
     return Adoptee(row.name, row.kind, row.golden, "refused", row.volume, error=error)
 
 
@@ -166,4 +166,4 @@ def _check_no_clones(fleet: Fleet, golden: str) -> None:
     """Raises: InUse when one of them could not be given back."""
     left = sorted(d.name for d in fleet.hypervisor.domains() if _stands_on(d, golden))
     if left:
-        raise InUse(f"Golden {golden!r} still has clones: {', '.join(left[:6])}", hint="See there.")
+        raise InUse(f"Golden {golden!r} still has clones: {', '.join(left[:6])}", hint="Their own lines say why.")
