@@ -25,6 +25,7 @@ from moltfleet.operations import (
     layers,
     molting,
     repair,
+    snapshots,
 )
 from moltfleet.operations.clones import get_clone
 from moltfleet.operations.doctor_scene import Scene, look
@@ -125,6 +126,10 @@ def _forget(fleet: Fleet, finding: Finding) -> bool:
     label = next((layer.label for layer in clone.kept if layer.volume == volume), None)
     if label is not None:
         kept.delete(fleet, name, label)
+        return True
+    snapshot = next((one.name for one in clone.snapshots if one.stamp.volume == volume), None)
+    if snapshot is not None:
+        snapshots.delete(fleet, name, snapshot)
         return True
     with fleet.locks.hold(name, verb="repair"):
         _, clone = get_clone(fleet, name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from moltfleet.model.doctor import Area, Finding, Remedy
 from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import BuildRecord, CleanPoint, CloneRecord, GoldenRecord, Phase
-from moltfleet.operations import chains, foreign, layers, repair
+from moltfleet.operations import chains, doctor_snapshots, foreign, layers, repair
 from moltfleet.operations.deadlines import find_epoch
 
 if TYPE_CHECKING:
@@ -59,6 +59,18 @@ def _unreadable(name: str) -> Finding:
 
 def _abandoned(scene: Scene, domain: Domain) -> Finding:
     record = domain.record
+    if isinstance(record, GoldenRecord) and not record.deleting:
+        numbers = ", ".join(f"g{generation.number}" for generation in record.going)
+        return Finding(
+            kind="unfinished",
+            area=Area.FLEET,
+            subject=domain.name,
+            fact=f"the pruning of {numbers} was interrupted",
+            why=_WHY_UNFINISHED,
+            fix="Delete what there is of it.",
+            remedy=Remedy.REPAIR,
+            frees=scene.allocation(*(v for g in record.going for v in (g.volume, g.manifest))),
+        )
     if isinstance(record, BuildRecord):
         what = f"the build of golden {record.golden!r} was interrupted"
     elif isinstance(record, CloneRecord) and record.phase is Phase.CREATING:
@@ -105,6 +117,7 @@ def _clone(scene: Scene, domain: Domain, clone: CloneRecord, stale: str) -> Iter
     yield from gone
     if clone.clean is not None and not any(finding.remedy is None for finding in gone):
         yield from _clean_point(scene, name, clone.clean, stale)
+    yield from doctor_snapshots.examine(scene, name, clone)
     yield from _other_hands(scene, domain, clone)
 
 

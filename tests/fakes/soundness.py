@@ -91,11 +91,18 @@ def _broken_clone(world: World, name: str, clone: CloneRecord) -> Iterator[str]:
             yield f"{name}: frozen layer {stamp.volume} was written to"
 
 
+def _theirs(world: World, domain: Domain) -> set[str]:
+    """The volumes of our pool that somebody else's domain stands on; most have their disks elsewhere."""
+    try:
+        return {path.rpartition("/")[2] for path in world.storage.chain(domain.inactive_disk or "")}
+    except ToolFailed:
+        return set()
+
+
 def _unexplained(world: World) -> Iterator[str]:
     explained: set[str] = set()
     for domain in world.hypervisor.domains():
-        theirs = () if domain.record else world.storage.chain(domain.inactive_disk or "")
-        explained |= domain.record.volumes() if domain.record else {path.rpartition("/")[2] for path in theirs}
+        explained |= domain.record.volumes() if domain.record else _theirs(world, domain)
     for volume in sorted(world.storage.names() - explained):
         if not volume.startswith(CACHES):
             yield f"{volume}: no record explains it"

@@ -13,9 +13,24 @@ from fakes.soundness import unsound
 from moltfleet.model.doctor import Finding
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.nightly import Night, Outcome, Scope
+from moltfleet.model.recipe import Script
 from moltfleet.model.records import GoldenRecord
-from moltfleet.model.requests import BuildRequest, CreateRequest, MoltRequest, StopRequest
-from moltfleet.operations import create, delete, doctor, golden_build, golden_delete, kept, molt, stop, undo, warm
+from moltfleet.model.requests import NEWEST, BuildRequest, CreateRequest, MoltRequest, StopRequest, UpdateRequest
+from moltfleet.operations import (
+    create,
+    delete,
+    doctor,
+    golden_build,
+    golden_delete,
+    golden_prune,
+    golden_update,
+    kept,
+    molt,
+    snapshots,
+    stop,
+    undo,
+    warm,
+)
 from moltfleet.operations.fleet import Fleet
 
 HALF = "image.0123456789abcdef.qcow2"
@@ -103,6 +118,20 @@ def killed(act: Callable[[Fleet], object], changes: int) -> Callable[[World], No
     return plant
 
 
+def prune_and_die(world: World) -> None:
+    update = UpdateRequest("two", scripts=(Script("x.sh", b"true"),))
+    golden_update.update(world.fleet, update)
+    killed(lambda fleet: golden_prune.prune(fleet, ("two",)), 1)(world)
+
+
+def lose_a_snapshot(world: World) -> None:
+    """One that a clone does not stand on any more."""
+    snapshots.create(world.fleet, "crab-3", "noon")
+    for _ in range(2):
+        molt.molt(world.fleet, ["crab-3"], MoltRequest())
+    del world.storage.disks[world.record("crab-3").snapshots[0].stamp.volume]
+
+
 def edit(name: str, **changes: object) -> Callable[[World], None]:
     def plant(world: World) -> None:
         world.hypervisor.write_record(name, replace(world.record(name), **changes))  # type: ignore[arg-type]
@@ -165,6 +194,16 @@ MENDABLE: dict[str, tuple[Callable[[World], None], set[tuple[str, str]], set[str
         {("unfinished", "two")},
         {"domain two", "two.g1.qcow2", "two.g1.json"},
     ),
+    "an interrupted pruning": (
+        prune_and_die,
+        {("unfinished", "two")},
+        {"domain two", "two.g1.qcow2", "two.g1.json", "two.g2.qcow2", "two.g2.json"},
+    ),
+    "a snapshot's file": (
+        lose_a_snapshot,
+        {("missing-layer", "crab-3")},
+        {"domain crab-3", "crab-3.2.qcow2", "crab-3.3.qcow2", "crab-3.4.qcow2"},
+    ),
     "trash": (leave_trash, {("leftover", "crab-1")}, {"domain crab-1"}),
     "an old shed layer": (forget_to_undo, {("expired", "crab-1")}, {"domain crab-1", "crab-1.2.qcow2"}),
     "a shed layer's file": (
@@ -193,7 +232,7 @@ def test_a_healthy_fleet_gives_no_finding(lived: World) -> None:
 
 # Commands clear away what others left unfinished, so that only one such defect can be planted beside the others.
 SIDE_BY_SIDE = [name for name in MENDABLE if name not in ("an interrupted deletion", "an interrupted creation",
-    "an interrupted build", "a shed layer's file")]  # fmt: skip
+    "an interrupted build", "an interrupted pruning", "a snapshot's file", "a shed layer's file")]  # fmt: skip
 
 
 def test_looking_changes_nothing(lived: World) -> None:
@@ -494,3 +533,25 @@ def test_a_golden_that_was_built_twice_has_both_generations_looked_at(lived: Wor
     write_into("two.g1.qcow2")(lived)
     del lived.storage.disks["two.g2.json"]
     assert found(lived) == [("void", "two"), ("unsealed", "two")]
+
+
+def test_moved_clones_snapshots_and_flat_ones_are_healthy(lived: World) -> None:
+    update = UpdateRequest("base", scripts=(Script("x.sh", b"true"),))
+    snapshots.create(lived.fleet, "crab-1", "noon")
+    golden_update.update(lived.fleet, update)
+    (moved,) = molt.molt(lived.fleet, ["crab-1"], MoltRequest(to=NEWEST))
+    snapshots.create(lived.fleet, "crab-3", "noon")
+    flat = snapshots.flatten(lived.fleet, "crab-3")
+    assert (moved.error, flat.error) == (None, None)
+    assert found(lived) == []
+
+
+def test_a_snapshot_that_was_written_to_and_a_long_chain_are_told(lived: World) -> None:
+    for number in range(8):
+        snapshots.create(lived.fleet, "crab-3", f"hour-{number}")
+    assert found(lived) == [("long-chain", "crab-3")]
+    lived.clock.sleep(60)
+    volume = lived.record("crab-3").snapshots[-1].stamp.volume
+    lived.storage.write(lived.storage.path_of(volume), "virus", "yes")
+    assert found(lived) == [("void", "crab-3"), ("long-chain", "crab-3")]
+    assert all(finding.remedy is None for finding in findings(lived))
