@@ -217,7 +217,7 @@ def _plan_clone(
     try:
         if not layers:
             commands = _ways_in(looker, foreign, golden)
-            raise Refusal(f"Golden {golden!r} of it cannot be adopted", hint="Its own line says why.", commands=commands)
+            raise Refusal(f"Golden {golden!r} of it cannot be adopted", hint="Its line says why.", commands=commands)
         steps.append(_clone_step(looker, foreign, golden, layers))
     except Refusal as error:
         others.append(_refused(foreign.name, Kind.CLONE, golden, error))
