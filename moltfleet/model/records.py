@@ -226,7 +226,6 @@ class CloneRecord:
             own |= {self.pending.target, self.pending.source, *self.pending.leftovers}
         return frozenset(own - {self.golden_volume, *self.bases, ""})
 
-
     def frozen(self) -> tuple[Stamp, ...]:
         """All layers of which it is known what they looked like when they were frozen."""
         clean = self.clean.stamps if self.clean else ()
