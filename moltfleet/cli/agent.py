@@ -48,11 +48,13 @@ def agent_command(invocation: Invocation, /, *, gui: bool, code: bool, directory
     agent session, which goes on when you leave it (Ctrl-b d), with one line about the logins there. COMMAND is typed
     into the session. What the guest writes reaches your terminal unchanged.
     """
-    from moltfleet.operations.agent import bring_up, plan_agent
+    from moltfleet.operations.agent import bring_up, plan_agent, typed_line
 
     command: tuple[str, ...] = options.pop("command")
-    request = AgentRequest(**options)
+    request = AgentRequest(**options, display=gui)
     _check(request, gui=gui, code=code, more="a command" if command else "--json" if invocation.json else "")
+    # Whatever can be wrong is said before a clone is made.
+    typed_line(directory, command)
     if invocation.dry_run:
         return invocation.show_plan((*plan_agent(invocation.fleet, request), _way(gui=gui, code=code)))
     if code:
@@ -109,9 +111,6 @@ def _connect(invocation: Invocation, clone: AgentClone, directory: str, command:
 
 
 def _look(invocation: Invocation, clone: AgentClone) -> int:
-    from moltfleet.operations.agent import check_display
-
-    check_display(invocation.fleet, clone)
     name = clone.where.name
     # Its display is a socket that only libvirt hands out.
     return invocation.open_program(

@@ -131,10 +131,11 @@ class MoltRequest:
 class AgentRequest:
     """Which clone: of a golden a new one, unless ``name`` or a part of it is given, or ``newest`` of those that run.
 
-    ``golden`` "" is the configured one, or the only one there is.
+    ``golden`` "" is the configured one, or the only one there is. ``display`` says that it has to have a screen.
     """
 
     name: str | None = None
     newest: bool = False
     golden: str = ""
+    display: bool = False
     admission: AdmissionRequest = AdmissionRequest()

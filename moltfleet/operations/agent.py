@@ -40,7 +40,6 @@ class AgentClone:
 
     where: Endpoint
     act: str
-    golden: str
     known: tuple[Endpoint, ...]
 
 
@@ -50,6 +49,8 @@ def plan_agent(fleet: Fleet, request: AgentRequest) -> tuple[str, ...]:
     from moltfleet.operations.start import plan_start
 
     domain = _find(fleet.hypervisor.domains(), request)
+    if request.display:
+        _check_display(fleet, domain, request)
     if domain is None:
         return foresee(fleet, plan_create(fleet, _new_clone(fleet, request)))
     if domain.state in (DomainState.RUNNING, DomainState.BLOCKED):
@@ -60,10 +61,13 @@ def plan_agent(fleet: Fleet, request: AgentRequest) -> tuple[str, ...]:
 def bring_up(fleet: Fleet, request: AgentRequest) -> AgentClone:
     """See that the clone is there and ready; one that runs costs a single listing and no login.
 
-    Raises: NotFound, InvalidInput when several clones fit, NoRoom, and what creating and starting raise.
+    Raises: NotFound, InvalidInput when several clones fit, WrongState without the wanted screen, NoRoom, and what
+    creating and starting raise.
     """
     domains = fleet.hypervisor.domains()
     domain = _find(domains, request)
+    if request.display:
+        _check_display(fleet, domain, request)
     if domain is not None and domain.state in (DomainState.RUNNING, DomainState.BLOCKED):
         return _clone(fleet, domains, domain.name, "found")
     # Imported only now: who goes back to work does not wait for it.
@@ -78,6 +82,17 @@ def bring_up(fleet: Fleet, request: AgentRequest) -> AgentClone:
         raise result.error
     act = "created" if domain is None else "started"
     return _clone(fleet, fleet.hypervisor.domains(), result.clone, act)
+
+
+def _check_display(fleet: Fleet, domain: Domain | None, request: AgentRequest) -> None:
+    record = domain.record if domain is not None else None
+    name = record.golden if isinstance(record, CloneRecord) else _new_clone(fleet, request).golden
+    golden = fleet.hypervisor.find(name)
+    if golden is not None and isinstance(golden.record, GoldenRecord) and not golden.record.desktop:
+        raise WrongState(
+            f"Clones of golden {name!r} have no display",
+            hint="Those of one with a desktop have: moltfleet golden build NAME --image IMAGE --profile desktop",
+        )
 
 
 def _find(domains: Sequence[Domain], request: AgentRequest) -> Domain | None:
@@ -122,7 +137,7 @@ def _clone(fleet: Fleet, domains: Sequence[Domain], name: str, act: str) -> Agen
         for other, one in records.items()
         if isinstance(one, CloneRecord)
     )
-    return AgentClone(where, act, record.golden, known)
+    return AgentClone(where, act, known)
 
 
 def session_words(fleet: Fleet, name: str, directory: str, command: Sequence[str], *, act: str) -> tuple[str, ...]:
@@ -130,13 +145,19 @@ def session_words(fleet: Fleet, name: str, directory: str, command: Sequence[str
 
     Raises: InvalidInput when it would be typed wrongly.
     """
+    line = typed_line(directory, command)
+    return ("sh", "-c", fleet.bootstrap.read(SCRIPT).decode(), "agent", act, name, directory, line)
+
+
+def typed_line(directory: str, command: Sequence[str]) -> str:
+    """The line that is typed into a session; a single word is one already. Raises: InvalidInput."""
     line = command[0] if len(command) == 1 else shlex.join(command)
     for text in (line, directory):
         if not text.isprintable():
             raise InvalidInput(
                 f"{printable(text, limit=60)!r} cannot be typed", hint="Put it into a script, and copy it."
             )
-    return ("sh", "-c", fleet.bootstrap.read(SCRIPT).decode(), "agent", act, name, directory, line)
+    return line
 
 
 def start_session(
@@ -162,16 +183,6 @@ def start_session(
             raise GuestFailed(f"No agent session was started in {where.name!r}: {said}")
         line = read_line(session.run(facts, timeout_s=limit_s, limit=_LARGEST_ANSWER).stdout)
     return (SESSION if is_there else None), line
-
-
-def check_display(fleet: Fleet, clone: AgentClone) -> None:
-    """Raise WrongState unless the clone has a screen to look at."""
-    golden = fleet.hypervisor.find(clone.golden)
-    if golden is not None and isinstance(golden.record, GoldenRecord) and not golden.record.desktop:
-        raise WrongState(
-            f"Clone {clone.where.name!r} has no display",
-            hint="Clones of a golden with a desktop have one: moltfleet golden build NAME --profile desktop",
-        )
 
 
 def code_directory(clone: AgentClone, directory: str) -> str:

@@ -45,6 +45,12 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return calls
 
 
+def with_desktop(fleet: Any) -> None:
+    golden = fleet.hypervisor.known["base"]
+    assert isinstance(golden.record, GoldenRecord)
+    fleet.hypervisor.known["base"] = replace(golden, record=replace(golden.record, desktop=True))
+
+
 def test_a_part_of_a_name_leads_into_the_session(do: Do) -> None:
     calls: list[tuple[list[str], list[str]]] = []
 
@@ -87,6 +93,7 @@ def test_the_newest_is_taken_on_request(do: Do) -> None:
     ],
 )
 def test_a_dry_run_tells_and_changes_nothing(do: Do, fleet: Any, words: tuple[str, ...], lines: list[str]) -> None:
+    with_desktop(fleet)
     before = dict(fleet.hypervisor.known)
     outcome = do("agent", *words, "--dry-run")
     assert (outcome.exit_code, outcome.stdout.splitlines(), outcome.stderr) == (0, lines, "")
@@ -101,6 +108,7 @@ def test_a_dry_run_tells_and_changes_nothing(do: Do, fleet: Any, words: tuple[st
         (("base-1", "--gui", "--code"), "--gui and --code exclude each other"),
         (("base-1", "--gui", "--", "claude"), "--gui goes without a command"),
         (("base-1", "--code", "--json"), "--code goes without --json"),
+        (("base-1", "--", "a\nb"), "'a?b' cannot be typed"),
         (("base",), "'base' is a part of several names of a clone"),
         ((), "No golden is named, and the config has no default"),
     ],
@@ -114,10 +122,8 @@ def test_what_cannot_be_meant_is_a_usage_error(do: Do, words: tuple[str, ...], p
 def test_a_screen_is_looked_at_by_what_only_libvirt_hands_out(do: Do, fleet: Any, programs: list[list[str]]) -> None:
     refused = do("agent", "base-1", "--gui")
     assert (refused.exit_code, programs) == (4, [])
-    assert refused.stderr.startswith("Error: Clone 'base-1' has no display\n")
-    golden = fleet.hypervisor.known["base"]
-    assert isinstance(golden.record, GoldenRecord)
-    fleet.hypervisor.known["base"] = replace(golden, record=replace(golden.record, desktop=True))
+    assert refused.stderr.startswith("Error: Clones of golden 'base' have no display\n")
+    with_desktop(fleet)
     assert do("-c", "qemu:///session", "agent", "base-1", "--gui").exit_code == 5
     assert programs == [["virt-viewer", "--connect", "qemu:///session", "--attach", "--domain-name", "base-1"]]
 

@@ -393,7 +393,7 @@ ADOPTEES = (
     Adoptee("vm", AdopteeKind.GOLDEN, "vm", "adoptable", "vm.qcow2", ("never sealed",)),
     Adoptee("vm-1", AdopteeKind.CLONE, "vm", "refused", commands=("sudo ln a b",), left=("vm-1.1.qcow2",), error=BUSY),
 )
-AGENT = AgentClone(Endpoint("base-1", "192.0.2.7", 22, "agent", ()), "created", "base", ())
+AGENT = AgentClone(Endpoint("base-1", "192.0.2.7", 22, "agent", ()), "created", ())
 AGENT_LINE = read_line(b"cli\tclaude\t2.0.14\tyes\ngh\tyes\tann\ngit\tAnn\tssh\n")
 LOGINS = (Endpoint("base-1", "192.0.2.7", 22, "agent", ()), Endpoint("base-2", "", 22, "agent", ()))
 SSH_CONFIG = SshConfig.of("qemu:///system", Path("/nowhere/key"), home=Path("/nowhere"))

@@ -10,7 +10,7 @@ from fakes import World, a_world, failed, ok
 from moltfleet.adapters.resources import BootstrapFiles
 from moltfleet.model.errors import GuestFailed, InvalidInput, MoltfleetError, NotFound, WrongState
 from moltfleet.model.requests import AgentRequest, StopRequest
-from moltfleet.operations import agent, stop
+from moltfleet.operations import stop
 from moltfleet.operations.agent import bring_up, code_directory, plan_agent, session_words, start_session
 from moltfleet.operations.fleet import Fleet
 
@@ -26,9 +26,8 @@ def shipped(world: World) -> Fleet:
 def test_a_clone_that_runs_is_found_without_a_login(clone: World) -> None:
     before = len(clone.guests.sessions)
     found = bring_up(clone.fleet, AgentRequest(name="ab-1"))
-    assert (found.where.name, found.where.host, found.act, found.golden) == (
-        "crab-1", clone.record("crab-1").attachment.address, "found", "base",
-    )  # fmt: skip
+    address = clone.record("crab-1").attachment.address
+    assert (found.where.name, found.where.host, found.act) == ("crab-1", address, "found")
     assert len(clone.guests.sessions) == before
     assert [(one.name, one.host_keys) for one in found.known] == [("crab-1", clone.record("crab-1").host_keys)]
 
@@ -115,9 +114,13 @@ def test_what_a_terminal_would_take_for_keys_is_not_typed(clone: World, words: t
         session_words(shipped(clone), "crab-1", "", words, act="connect")
 
 
-def test_a_clone_without_a_desktop_has_no_display(clone: World) -> None:
-    with pytest.raises(WrongState, match="has no display"):
-        agent.check_display(clone.fleet, bring_up(clone.fleet, AgentRequest(name="crab")))
+def test_without_a_desktop_there_is_no_display_and_no_new_clone(clone: World) -> None:
+    before = set(clone.hypervisor.machines)
+    for request in (AgentRequest(display=True), AgentRequest(name="crab", display=True)):
+        for act in (bring_up, plan_agent):
+            with pytest.raises(WrongState, match="Clones of golden 'base' have no display"):
+                act(clone.fleet, request)
+    assert set(clone.hypervisor.machines) == before
 
 
 @pytest.mark.parametrize(
