@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from moltfleet.model.errors import MoltfleetError
     from moltfleet.model.logins import LoginsResult
     from moltfleet.model.makingroom import RoomPlan, Way
-    from moltfleet.model.records import Forced, Hold
+    from moltfleet.model.records import Forced, Hold, SyncedLogins
     from moltfleet.model.rescue import RescueResult
     from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult
 
@@ -29,7 +29,7 @@ def clones_document(views: Iterable[CloneView], last_night: Document | None = No
 
 
 def status_document(views: Iterable[CloneView]) -> Document:
-    """``moltfleet.status/1``: the list's form, what made a clone stale, by whom it was forced past the rules, holds."""
+    """``moltfleet.status/1``: the list's form, and what made a clone stale, who forced it up, hold, logins."""
     return {"schema": "moltfleet.status/1", "clones": [_clone_in_full(view) for view in views]}
 
 
@@ -38,6 +38,7 @@ def _clone_in_full(view: CloneView) -> Document:
         "stale_reason": view.stale_reason or None,
         "forced": _forced(view.forced),
         "hold": hold_document(view.hold),
+        "logins": _synced(view.logins),
     }
 
 
@@ -176,6 +177,10 @@ def _forced(forced: Forced | None) -> Document | None:
 def guest_address(endpoint: Endpoint | None) -> str | None:
     """The guest's own address; None for a forwarded port, where only the host's loopback is known."""
     return None if endpoint is None or endpoint.host.startswith("127.") else endpoint.host
+
+
+def _synced(logins: SyncedLogins | None) -> Document | None:
+    return {"names": list(logins.names), "by": logins.by} if logins else None
 
 
 def hold_document(hold: Hold | None) -> Document | None:

@@ -78,6 +78,7 @@ def clone_text(view: CloneView) -> str:
         ("molt", f"{view.warm} ({view.stale_reason})" if view.stale_reason else view.warm),
         *_forced(view.forced),
         *_held(view.hold),
+        *((("logins", f"{', '.join(view.logins.names)} of {view.logins.by}"),) if view.logins else ()),
     )
     return _paragraph(view.name, facts, width=8)
 

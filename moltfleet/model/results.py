@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from moltfleet.model.domain import DomainState, Endpoint
     from moltfleet.model.health import Health, Level
     from moltfleet.model.logins import LoginsResult
-    from moltfleet.model.records import Forced, Hold
+    from moltfleet.model.records import Forced, Hold, SyncedLogins
     from moltfleet.model.rescue import RescueResult
     from moltfleet.model.size import Size
 
@@ -21,7 +21,8 @@ class CloneView:
     """A clone as ``list`` shows it. ``warm`` is "warm", "cold", "stale" or "none"; ``health`` one word.
 
     ``stale_reason`` says what changed since the clean point; empty unless it is stale. ``forced`` is the last time that
-    it was brought up although the host had no room. ``hold`` is a wish that still holds.
+    it was brought up although the host had no room. ``hold`` is a wish that still holds. ``logins`` are those that it
+    gets again after every molt.
     """
 
     name: str
@@ -38,6 +39,7 @@ class CloneView:
     stale_reason: str = ""
     forced: Forced | None = None
     hold: Hold | None = None
+    logins: SyncedLogins | None = None
 
 
 @dataclass(frozen=True, slots=True)

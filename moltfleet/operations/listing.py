@@ -66,6 +66,7 @@ def _view(domain: Domain, stale_reason: str, latest: dict[str, int], allocations
         stale_reason=stale_reason,
         forced=clone.forced,
         hold=clone.hold,
+        logins=clone.logins if clone.logins and clone.logins.names else None,
     )
 
 

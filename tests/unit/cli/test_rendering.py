@@ -66,7 +66,7 @@ from moltfleet.model.nightly import Outcome as NightOutcome
 from moltfleet.model.policy import Act as DecidedAct
 from moltfleet.model.policy import Decision
 from moltfleet.model.publickeys import KnownKey
-from moltfleet.model.records import Forced, Hold
+from moltfleet.model.records import Forced, Hold, SyncedLogins
 from moltfleet.model.results import ActResult, CloneView, GoldenView, HealthResult, KeptView, MoltResult, MoltSeconds
 from moltfleet.model.schedule import Job, Kind
 from moltfleet.model.size import Size
@@ -105,7 +105,14 @@ CLONES = (
     clone("base-1"),
     clone("base-2", endpoint=Endpoint("base-2", "127.0.0.1", 40022, "agent", ()), warm="cold"),
     clone("base-3", endpoint=None, state=DomainState.SHUT_OFF, warm="none", health="unknown", generation=2),
-    clone("base-4", warm="stale", stale_reason="changed since the clean point: kernel, qemu", forced=FORCED, hold=HOLD),
+    clone(
+        "base-4",
+        warm="stale",
+        stale_reason="changed since the clean point: kernel, qemu",
+        forced=FORCED,
+        hold=HOLD,
+        logins=SyncedLogins(("claude", "git"), "ann@host"),
+    ),
 )
 ACTS = (
     ActResult("base-1", "started", "agent@192.168.150.2", 12.345),
@@ -506,7 +513,7 @@ def test_every_field_is_documented_and_every_documented_field_is_written(documen
     written = set(paths({key: value for key, value in document.items() if key != "schema"}))
     # A null stands for what the other elements show in full.
     expected = documented()[schema]
-    assert written <= expected | {"clones[].ssh", "clones[].forced", "clones[].hold"}
+    assert written <= expected | {"clones[].ssh", "clones[].forced", "clones[].hold", "clones[].logins"}
     assert expected <= written
 
 

@@ -16,7 +16,19 @@ from moltfleet.model.effects import Effect
 from moltfleet.model.errors import ExitCode, GuestFailed, NoSpace, WrongState
 from moltfleet.model.logins import SyncRequest
 from moltfleet.model.requests import NEWEST, BuildRequest, MoltRequest, StopRequest
-from moltfleet.operations import delete, golden_build, kept, molt, snapshots, start, stop, sync_auth, undo, warm
+from moltfleet.operations import (
+    delete,
+    golden_build,
+    kept,
+    listing,
+    molt,
+    snapshots,
+    start,
+    stop,
+    sync_auth,
+    undo,
+    warm,
+)
 from moltfleet.operations.fleet import Fleet
 
 CODEX = ".codex/auth.json"
@@ -236,6 +248,13 @@ def test_undo_into_a_state_that_had_logins_is_no_clean_point_either() -> None:
     undo.undo(world.fleet, "crab-1")
     (result,) = warm.warm(world.fleet, ["crab-1"], from_now=True)
     assert isinstance(result.error, WrongState)
+
+
+def test_the_status_says_which_clone_has_which() -> None:
+    world = synced("crab-1", "crab-2")
+    sync(world, "crab-2", act="forget")
+    names = {view.name: view.logins.names if view.logins else () for view in listing.list_clones(world.fleet)}
+    assert names == {"crab-1": ("codex", "gh"), "crab-2": ()}
 
 
 def test_another_user_neither_pulls_nor_pushes() -> None:
