@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 # libvirt-python is built from source where pip has not kept it.
 _INSTALL_S = 900
 _ANSWER_S = 60.0
+# Where packages come from, and by what way.
+_OF_PIP = ("PIP_", "SSL_", "REQUESTS_", "HTTP_", "HTTPS_", "NO_PROXY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     home.mkdir()
     programs = {"PIPX_HOME": str(place / "pipx"), "PIPX_BIN_DIR": str(place / "bin")}
     # pip keeps what it built where it always does; nothing else is taken from whoever runs the test.
-    kept = {key: os.environ[key] for key in os.environ if key.startswith(("PIP_", "SSL_", "REQUESTS_", "HTTP", "http"))}
-    cache = kept.get("PIP_CACHE_DIR") or str(Path.home() / ".cache/pip")
+    kept = {key: text for key, text in os.environ.items() if key.upper().startswith(_OF_PIP)}
+    pip = {
+        "PIP_CACHE_DIR": str(Path.home() / ".cache/pip"),
+        "PIP_CONFIG_FILE": str(Path.home() / ".config/pip/pip.conf"),
+    }
     path = f"{place / 'bin'}:/usr/local/bin:/usr/bin:/bin"
-    environment = kept | programs | {"PIP_CACHE_DIR": cache, "HOME": str(home), "PATH": path, "TERM": "dumb"}
+    environment = pip | kept | programs | {"HOME": str(home), "PATH": path, "TERM": "dumb"}
     # As -c names it, the completion asks no libvirt of this machine.
     environment |= {"LC_ALL": "C.UTF-8", "LIBVIRT_DEFAULT_URI": "test:///default"}
     done = subprocess.run(
