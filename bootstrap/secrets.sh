@@ -17,7 +17,7 @@ if [ "${1-}" = --root ]; then
 fi
 # A golden with thousands of them does not need all to be named.
 most=200
-largest=1024k
+largest=1025k
 
 homes() {
     for home in "$root"/root "$root"/home/*; do
@@ -54,31 +54,41 @@ oauth_token:[[:space:]]*[^[:space:]]
 "(refresh_token|access_token|refreshToken|accessToken|id_token)"[[:space:]]*:[[:space:]]*"[^"]{20,}"
 (^|[^A-Za-z0-9_])[A-Z0-9_]*(API_KEY|API_TOKEN|AUTH_TOKEN|OAUTH_TOKEN|ACCESS_KEY|GH_TOKEN|GITHUB_TOKEN)=["'"'"']?[A-Za-z0-9_./+-]{16,}'
 
-candidates() {
+# Runs find on what is to be looked through; $@ says what to do with a file.
+each_file() {
     homes | while IFS= read -r home; do
-        # Installed programs and their caches.
+        # Not installed programs and their caches.
         find "$home" -xdev \( -name node_modules -o -name site-packages -o -name dist-packages -o -name .cache -o \
             -name .rustup -o -path "$home/.cargo/registry" -o -path "$home/go/pkg" -o -path "$home/.npm/_cacache" -o \
             -path "$home/.nvm" -o -path "$home/.local/lib" -o -path "$home/.local/share/claude" \) -prune -o \
-            -type f -print || exit 1
+            -type f "$@" || exit 1
     done || return 1
     for place in /etc/environment /etc/profile /etc/profile.d /etc/environment.d /etc/default /etc/gitconfig \
         /etc/git-credentials /etc/npmrc /etc/netrc /etc/docker /etc/sudoers.d /etc/systemd/system /etc/cron.d \
         /etc/apt/auth.conf /etc/apt/auth.conf.d /var/spool/cron /opt /srv /usr/local/etc; do
         [ ! -e "$root$place" ] ||
             find "$root$place" -xdev \( -name node_modules -o -name site-packages -o -name dist-packages \) -prune -o \
-                -type f -print || return 1
+                -type f "$@" || return 1
     done
 }
 
-has_shape() {
-    [ -z "$(find "$1" -size +"$largest" 2>/dev/null)" ] && grep -qE -e "$shapes" -- "$1" 2>/dev/null
+# By the name alone; no program is started for each of what may be very many.
+by_name() {
+    printf '%s\n' "$1" | while IFS= read -r file; do
+        if is_login "$file" && [ -s "$file" ]; then printf '%s\n' "$file"; fi
+    done
 }
 
-list=$(candidates) || exit 1
-printf '%s\n' "$list" | while IFS= read -r file; do
-    [ -f "$file" ] || continue
-    if { is_login "$file" && [ -s "$file" ]; } || has_shape "$file"; then
-        printf '%s\n' "${file#"$root"}"
-    fi
-done | head -n "$most"
+# That grep finds nothing, or cannot read one that has just gone, is no failure of find.
+# shellcheck disable=SC2016 # Expanded by that shell.
+by_shape() {
+    each_file -size "-$largest" -exec sh -c 'grep -lE -e "$0" -- "$@" 2>/dev/null; true' "$shapes" {} +
+}
+
+for program in find grep head sort; do
+    command -v "$program" >/dev/null || { printf 'secrets: there is no %s\n' "$program" >&2 && exit 1; }
+done
+all=$(each_file -print) && shaped=$(by_shape) || exit 1
+{ by_name "$all" && printf '%s\n' "$shaped"; } | sort -u | head -n "$most" | while IFS= read -r file; do
+    [ -z "$file" ] || printf '%s\n' "${file#"$root"}"
+done

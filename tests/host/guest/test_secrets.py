@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def look(root: Path, shell: str = "dash") -> list[str]:
         # Its own find and grep, as guests that have no other.
         programs = root.parent / "bin"
         programs.mkdir(exist_ok=True)
-        for name in ("busybox", "find", "grep", "head", "printf"):
+        for name in ("busybox", "find", "grep", "head", "printf", "sh", "sort"):
             if not (programs / name).is_symlink():
                 (programs / name).symlink_to("/bin/busybox")
         environment["PATH"] = str(programs)
@@ -89,6 +90,24 @@ def test_what_is_none_is_left_alone(tmp_path, shell):
 
 def test_an_empty_disk_has_none(tmp_path):
     assert look(tmp_path) == []
+
+
+def test_many_files_are_looked_at_in_few_processes(tmp_path):
+    home = tmp_path / "disk/home/agent/work"
+    home.mkdir(parents=True)
+    for number in range(3000):
+        (home / f"{number}.txt").write_text("nothing")
+    (home / "2999.txt").write_text(f"ghp_{LONG}")
+    started = time.monotonic()
+    assert look(tmp_path / "disk") == ["/home/agent/work/2999.txt"]
+    assert time.monotonic() - started < 20
+
+
+def test_a_guest_without_the_programs_is_said(tmp_path):
+    script = BootstrapFiles().read("secrets.sh").decode()
+    argv = ["/bin/dash", "-c", script, "sh", "--root", str(tmp_path)]
+    done = subprocess.run(argv, env={"PATH": "/nowhere"}, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "secrets: there is no find\n")
 
 
 def test_a_home_that_leads_elsewhere_is_not_followed(tmp_path):
