@@ -103,7 +103,6 @@ class LoginFiles(HostLogins):
         target = (self._home / guest.path).resolve()
         _make_private(target.parent)
         beside = target.with_name(f".{target.name}.moltfleet")
-        # What a killed command left; nobody else is here now.
         beside.unlink(missing_ok=True)
         # The time of the guest's change, so that two clones' versions can be told apart.
         _write(beside, guest.content, changed_at=min(guest.changed_at, self._now()))
@@ -124,6 +123,9 @@ class LoginFiles(HostLogins):
         digest = hashlib.sha256(file.content).hexdigest()[:16]
         for known in directory.glob(f"*-{digest}"):
             return known
+        for unfinished in directory.glob(".*"):
+            # What a killed command left; nobody else is here now.
+            unfinished.unlink(missing_ok=True)
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
         path = directory / f"{moment}-{origin}-{digest}"
         write_atomically(path, file.content, mode=0o600)
