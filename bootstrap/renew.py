@@ -19,6 +19,7 @@ APT = ("apt-get", "--option", "DPkg::Lock::Timeout=300", "--assume-yes", "--quie
 UPGRADE = (*APT, "--no-install-recommends", "--option", "Dpkg::Options::=--force-confold", "dist-upgrade")
 # npm's package, and the command that must start afterwards.
 CLIS = {"@anthropic-ai/claude-code": "claude", "@openai/codex": "codex", "@google/gemini-cli": "gemini"}
+INSTALL = 'npm install --global --prefix /usr/local --no-fund --no-audit "$1" && "$2" --version'
 ENVIRONMENT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NPM_CONFIG_GLOBALCONFIG": "/etc/npmrc"}
 
 
@@ -48,12 +49,8 @@ def renew_clis(root: Path) -> bool:
 def _renew_cli(root: Path, package: str, command: str) -> bool:
     # Put there by cloud-init/fragments/24-agent-clis.yaml; a golden that was made otherwise has npm alone.
     installer = root / "usr/local/lib/moltfleet/agent-cli"
-    argv = (
-        (str(installer), f"{package}@latest", command)
-        if installer.exists()
-        else ("npm", "install", "--global", "--prefix", "/usr/local", "--no-fund", "--no-audit", f"{package}@latest")
-    )
-    return run_step(f"renew-{command}", *argv)
+    how = (str(installer),) if installer.exists() else ("sh", "-c", INSTALL, "sh")
+    return run_step(f"renew-{command}", *how, f"{package}@latest", command)
 
 
 def _of_claude(text: str) -> str:

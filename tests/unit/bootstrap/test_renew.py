@@ -47,7 +47,7 @@ def renew(bootstrap: Path, tmp_path: Path, root: Path, stand_ins: Callable[..., 
 
     def run(*arguments: str, fails: str = "nothing-at-all") -> int:
         body = f'case "$*" in *"{fails}"*) echo "E: no {fails}"; exit 100 ;; esac'
-        programs = stand_ins(**{"apt-get": body, "npm": body})
+        programs = stand_ins(**{"apt-get": body, "npm": body, "claude": body, "codex": body, "gemini": body})
         environment = {"PATH": f"{programs}:{os.environ['PATH']}", "MOLTFLEET_LOG_DIR": str(tmp_path / "logs")}
         argv = ["/usr/bin/python3", "-I", str(bootstrap / "renew.py"), "--root", str(root), *arguments]
         return subprocess.run(argv, capture_output=True, env=environment).returncode
@@ -85,7 +85,13 @@ def test_only_the_clis_that_are_there_are_renewed_and_nothing_else_of_npms(
 ) -> None:
     install(root, CLAUDE, CODEX, "npm", "left-pad")
     assert renew("--clis") == 0
-    assert [call.split()[-1] for call in calls(tmp_path)] == [f"{CLAUDE}@latest", f"{CODEX}@latest"]
+    done = [(call.split()[0], call.split()[-1]) for call in calls(tmp_path)]
+    assert done == [
+        ("npm", f"{CLAUDE}@latest"),
+        ("claude", "--version"),
+        ("npm", f"{CODEX}@latest"),
+        ("codex", "--version"),
+    ]
     assert steps(tmp_path) == {"renew-claude": 0, "renew-codex": 0}
 
 
@@ -93,6 +99,12 @@ def test_one_cli_that_fails_does_not_keep_the_others_old(renew: Callable[..., in
     install(root, CLAUDE, CODEX, GEMINI)
     assert renew("--clis", fails="@openai") == 1
     assert steps(tmp_path) == {"renew-claude": 0, "renew-codex": 100, "renew-gemini": 0}
+
+
+def test_a_cli_that_does_not_start_is_a_named_step(renew: Callable[..., int], root: Path, tmp_path: Path) -> None:
+    install(root, CLAUDE)
+    assert renew("--clis", fails="--version") == 1
+    assert steps(tmp_path) == {"renew-claude": 100}
 
 
 def test_the_profiles_own_installer_is_used_where_it_is(renew: Callable[..., int], root: Path, tmp_path: Path) -> None:
