@@ -187,7 +187,7 @@ def take_back(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     clone = molting.roll_back(fleet, name, clone)
     if not is_on_it:
         fleet.progress.warn(
-            f"Clone {name!r} is left off, on the generation that it had", hint=f"Start it: moltfleet start {name}"
+            f"Clone {name!r} is left off, on the layer that it had", hint=f"Start it: moltfleet start {name}"
         )
     return clone
 

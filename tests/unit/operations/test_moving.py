@@ -171,7 +171,7 @@ def test_a_generation_that_does_not_boot_leaves_the_clone_on_the_one_that_it_had
     after = two.record("crab-1")
     assert (after.generation, after.top, after.clean, after.shed) == (1, before.top, before.clean, None)
     assert two.hypervisor.get("crab-1").state is DomainState.SHUT_OFF
-    assert any("left off, on the generation that it had" in text for text in two.progress.texts("warn"))
+    assert any("left off, on the layer that it had" in text for text in two.progress.texts("warn"))
     assert unsound(two) == []
     start.start(two.fleet, ["crab-1"])
     assert in_guest(two, "work") == "of a day"
