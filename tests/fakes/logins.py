@@ -30,7 +30,8 @@ class FakeLogins:
         return tuple(self.files[path] for path in entry.files if path in self.files)
 
     def merge(self, entry: LoginEntry, guest: LoginFile, *, clone: str) -> Merged:
-        assert entry.rotates and guest.path in entry.files
+        if not entry.rotates or guest.path not in entry.files:
+            raise ValueError(f"not to be pulled: {guest.path}")
         if self.error is not None:
             raise self.error
         host = self.files.get(guest.path)
@@ -40,7 +41,7 @@ class FakeLogins:
         loser = guest if winner is Winner.HOST else host
         if winner is Winner.GUEST:
             self.files[guest.path] = guest
-        if loser is None:
+        if loser is None or not loser.content.strip():
             return Merged(winner)
         self.kept.append(loser.content)
         return Merged(winner, Path(f"/kept/{len(self.kept)}"))

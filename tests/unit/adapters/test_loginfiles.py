@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.logins import LoginsContract
 from moltfleet.adapters import loginfiles
 from moltfleet.adapters.loginfiles import MOST_KEPT, LoginFiles
 from moltfleet.adapters.userlogins import UserLogins
@@ -19,6 +20,30 @@ NOW = 1_795_000_000.0
 CODEX = KNOWN["codex"]
 PATH = ".codex/auth.json"
 TOOL = LoginEntry("tool", (".tool/token",), rotates=True)
+
+
+class RealHome:
+    """A home directory as the contract looks at it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self.logins = UserLogins(home, home.parent / "store", signing_key=None)
+
+    def put(self, path: str, content: bytes) -> None:
+        (self._home / path).parent.mkdir(parents=True, exist_ok=True)
+        (self._home / path).write_bytes(content)
+
+    def kept(self) -> list[bytes]:
+        return kept(self._home)
+
+
+class TestLoginFiles(LoginsContract):
+    """The files keep the contract."""
+
+    @pytest.fixture
+    def home(self, tmp_path: Path) -> RealHome:
+        (tmp_path / "home").mkdir()
+        return RealHome(tmp_path / "home")
 
 
 @pytest.fixture
@@ -190,15 +215,6 @@ def test_a_full_disk_is_said_and_leaves_everything(home: Path, monkeypatch: pyte
     with pytest.raises(NoSpace, match="No space left"):
         logins(home).merge(CODEX, guest(2), clone="crab-1")
     assert file.read_bytes() == token(1)
-
-
-def test_the_port_reads_and_merges_by_the_same_files(home: Path) -> None:
-    port = UserLogins(home, home.parent / "store", signing_key=None)
-    has(home, 1)
-    assert [file.content for file in port.read(CODEX)] == [token(1)]
-    assert port.merge(CODEX, guest(2), clone="crab-1").winner is Winner.GUEST
-    assert (home / PATH).read_bytes() == token(2)
-    assert port.owner() == logins(home).owner()
 
 
 def test_the_owner_is_named_with_the_machine(home: Path) -> None:

@@ -6,11 +6,12 @@ import pytest
 
 from contract.domains import ChainContract, DomainContract, SavingContract
 from contract.host import Host
+from contract.logins import LoginsContract
 from contract.networks import NetworkContract
 from contract.rescues import RescuesContract
 from contract.samples import SamplesContract
 from contract.storage import ContentContract, StorageContract
-from fakes import FakeRescues, FakeSamples, World, a_world
+from fakes import FakeClock, FakeLogins, FakeRescues, FakeSamples, World, a_world
 
 
 def host_of(world: World) -> Host:
@@ -58,3 +59,24 @@ class TestFakeRescues(RescuesContract):
     @pytest.fixture
     def rescues(self) -> FakeRescues:
         return FakeRescues(limit=10_000)
+
+
+class FakeHome:
+    """The home of FakeLogins."""
+
+    def __init__(self) -> None:
+        self.logins = FakeLogins(FakeClock())
+
+    def put(self, path: str, content: bytes) -> None:
+        self.logins.has(path, content.decode())
+
+    def kept(self) -> list[bytes]:
+        return self.logins.kept
+
+
+class TestFakeLogins(LoginsContract):
+    """FakeLogins keeps the contract."""
+
+    @pytest.fixture
+    def home(self) -> FakeHome:
+        return FakeHome()
