@@ -84,10 +84,13 @@ def _boot_and_save(fleet: Fleet, name: str, clone: CloneRecord, point: CleanPoin
     clone = molting.journal(fleet, name, clone, None)
     clone, _ = molting.perform(fleet, name, clone, reason="to be warmed", watch=watch, puts_back=False)
     try:
-        return clean.take(fleet, name, clone, warm=True, booted=True, or_cold=False)
-    finally:
-        # Whether it was taken or not, the guest runs on, and had its logins before.
+        clone = clean.take(fleet, name, clone, warm=True, booted=True, or_cold=False)
+    except MoltfleetError:
+        # The guest runs on, and had its logins before.
         login_keeping.give_back(fleet, name)
+        raise
+    login_keeping.give_back(fleet, name)
+    return clone
 
 
 def _require_clean(name: str, clone: CloneRecord) -> CleanPoint:

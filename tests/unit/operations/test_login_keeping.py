@@ -407,3 +407,14 @@ def list_of_effects() -> list[Effect]:
     with effects_told_to(process):
         molt.molt(world.process(process), ["crab-1"], MoltRequest(to=NEWEST))
     return process.effects
+
+
+def test_a_clone_whose_state_cannot_be_saved_has_its_logins_all_the_same() -> None:
+    world = synced()
+    world.hypervisor.kernel = "6.2.0"
+    renew(world, 1)
+    world.hypervisor.behave("crab-1", answers={"before-save.sh": CommandResult(1, b"no", b"")})
+    (result,) = warm.warm(world.fleet, ["crab-1"], from_now=False)
+    assert result.error is not None
+    assert on_host(world) == in_guest(world) == token(world, 1)
+    assert "secret-" not in frozen_text(world)
