@@ -173,7 +173,7 @@ def read_head(takeover: Takeover, name: str, path: str, *, old: str = "") -> Lay
     if head is None:
         raise Refusal(
             f"Disk of {name!r} is missing: {printable(path)}",
-            hint="libvirt finds no such file. Bring it back; virsh domblklist tells what is defined.",
+            hint="No active pool of libvirt has such a file. Bring it back, or start the pool of its directory.",
         )
     if head.flaw:
         raise Refusal(
