@@ -185,7 +185,10 @@ def _entries(fleet: Fleet, logins: SyncedLogins | None, account: Account) -> lis
 
 
 def _is_at_work(fleet: Fleet, name: str, clone: CloneRecord, account: Account) -> bool:
-    """Whether the guest runs on its own layer, and not on one that has just been made for it."""
+    """Whether the guest runs on a layer that it worked on, and not on one that has just been made for it.
+
+    After a molt that was cut off at its very end that is one which is not yet on record as its top.
+    """
     domain, _ = get_clone(fleet, name)
     if not domain.is_active:
         account.notes.append("it was off: its logins could not be pulled back")
@@ -193,7 +196,8 @@ def _is_at_work(fleet: Fleet, name: str, clone: CloneRecord, account: Account) -
     if domain.state is DomainState.PAUSED:
         account.notes.append("it was paused: its logins could not be pulled back")
         return False
-    return domain.active_disk == fleet.storage.path_of(clone.top)
+    held = clone.logins.layers if clone.logins else ()
+    return domain.active_disk in {fleet.storage.path_of(layer) for layer in (clone.top, *held)}
 
 
 def _note(fleet: Fleet, account: Account, text: str) -> None:

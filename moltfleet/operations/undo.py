@@ -38,19 +38,26 @@ def _undo_one(fleet: Fleet, name: str, account: login_keeping.Account) -> None:
     if clone.phase is Phase.READY and clone.pending and clone.pending.verb is Verb.MOLT:
         # Finishing the molt first might be the very thing that fails.
         fleet.progress.say(f"Taking back the unfinished molt of {name!r}")
+        login_keeping.pull_back(fleet, name, clone, account)
         fleet.hypervisor.destroy(name)
         molting.roll_back(fleet, name, molting.rescue(fleet, name, clone))
-        start_one(fleet, name)
+        _start_again(fleet, name, account)
         return
     if clone.pending and clone.pending.verb is Verb.MOVE:
         repair.repair_clone(fleet, name, spares_shed=True)
-        start_one(fleet, name)
+        _start_again(fleet, name, account)
         return
     # Age is no reason to refuse what is still there.
     repair.repair_clone(fleet, name, spares_shed=True)
     _, clone = get_clone(fleet, name)
     clone = swapping.journal(fleet, name, clone, _require_shed(fleet, name, clone.shed))
     swapping.perform(fleet, name, clone, account)
+
+
+def _start_again(fleet: Fleet, name: str, account: login_keeping.Account) -> None:
+    """Boot it on the layer that it had, with the logins that count now."""
+    start_one(fleet, name)
+    login_keeping.put_back(fleet, name, get_clone(fleet, name)[1], account, looks_first=True)
 
 
 def _require_shed(fleet: Fleet, name: str, shed: Layer | None) -> Layer:

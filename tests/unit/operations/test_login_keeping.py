@@ -418,3 +418,34 @@ def test_a_clone_whose_state_cannot_be_saved_has_its_logins_all_the_same() -> No
     assert result.error is not None
     assert on_host(world) == in_guest(world) == token(world, 1)
     assert "secret-" not in frozen_text(world)
+
+
+@pytest.mark.parametrize("effect", [Effect.LOGINS_PUSHED, Effect.MOLT_RECORDED])
+def test_what_was_renewed_after_a_molt_that_was_cut_off_at_its_end_comes_back(effect: Effect) -> None:
+    effects: list[Effect] = []
+    for number in (0, 1):
+        world = synced()
+        process = Process(kill_at_effect=effects.index(effect) + 1 if number else 0)
+        with effects_told_to(process), contextlib.suppress(Killed):
+            molt.molt(world.process(process), ["crab-1"], MoltRequest())
+        effects = process.effects
+    assert process.is_dead
+    renew(world, 3)
+    assert molt_it(world).outcome == "molted"
+    assert on_host(world) == in_guest(world) == token(world, 3)
+
+
+def test_an_undo_of_a_molt_that_was_cut_off_ends_with_the_token_of_today() -> None:
+    effects: list[Effect] = []
+    for number in (0, 1):
+        world = synced()
+        renew(world, 1)
+        process = Process(kill_at_effect=effects.index(Effect.LOGINS_PUSHED) + 1 if number else 0)
+        with effects_told_to(process), contextlib.suppress(Killed):
+            molt.molt(world.process(process), ["crab-1"], MoltRequest())
+        effects = process.effects
+    assert process.is_dead
+    renew(world, 2)
+    result = undo.undo(world.fleet, "crab-1")
+    assert result.logins and (result.logins.pulled, result.error) == (("codex",), None)
+    assert on_host(world) == in_guest(world) == token(world, 2)
