@@ -39,7 +39,7 @@ class SshSession:
         on_stderr: Callable[[bytes], None],
         timeout_s: float | None = None,
     ) -> int:
-        """See the port. A command that outlives its deadline is left to the guest; the session stays usable."""
+        """See the port. A command that outlives its deadline is left to the guest."""
         return commands.stream(self._transport, self._name, command, on_stdout, on_stderr, timeout_s=timeout_s)
 
     def put(self, local: Path, remote: str, *, on_bytes: OnBytes | None = None, on_skip: OnSkip | None = None) -> None:
