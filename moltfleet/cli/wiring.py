@@ -14,7 +14,6 @@ from moltfleet.adapters import hostinfo
 from moltfleet.adapters.chronicle import ChronicleFile, chronicle_path
 from moltfleet.adapters.clock import SystemClock
 from moltfleet.adapters.earlyoom import recent_kills
-from moltfleet.adapters.images import ImageFiles
 from moltfleet.adapters.keys import LocalKeys
 from moltfleet.adapters.libvirt.domains import LibvirtHypervisor
 from moltfleet.adapters.libvirt.gate import Gate
@@ -27,22 +26,24 @@ from moltfleet.adapters.meter import LocalMeter
 from moltfleet.adapters.nights import NightFiles, nights_path
 from moltfleet.adapters.notifier import CommandNotifier
 from moltfleet.adapters.openssh import SshClient, known_hosts_path, write_known_hosts
-from moltfleet.adapters.profiles import ProfileFiles
-from moltfleet.adapters.rescue.store import RescueFiles
 from moltfleet.adapters.reservations import LockReservations
 from moltfleet.adapters.resources import BootstrapFiles
 from moltfleet.adapters.run import hand_over
-from moltfleet.adapters.samples import SqliteSamples, samples_path
-from moltfleet.adapters.seed import NoCloudSeeds
 from moltfleet.adapters.ssh import SshGuests
 from moltfleet.adapters.sshjump import dial_for, proxy_command, way_to_host
-from moltfleet.adapters.userlogins import UserLogins
 from moltfleet.adapters.volumelocks import NoLocks, VolumeLocks
+from moltfleet.cli.late import late
 from moltfleet.operations.fleet import Fleet
 
 if TYPE_CHECKING:
+    from moltfleet.adapters.images import ImageFiles
+    from moltfleet.adapters.profiles import ProfileFiles
     from moltfleet.adapters.rescue.branches import LocalBranches
+    from moltfleet.adapters.rescue.store import RescueFiles
+    from moltfleet.adapters.samples import SqliteSamples
+    from moltfleet.adapters.seed import NoCloudSeeds
     from moltfleet.adapters.textfile import PrometheusText
+    from moltfleet.adapters.userlogins import UserLogins
     from moltfleet.config import Config
     from moltfleet.model.domain import Endpoint
     from moltfleet.model.nightly import Night
@@ -70,22 +71,48 @@ def build_fleet(config: Config, uri: str, progress: Progress) -> Fleet:
         reservations=LockReservations(locks, clock),
         guests=SshGuests(keys.fleet_private_key, dial=dial_for(uri)),
         keys=keys,
-        seeds=NoCloudSeeds(),
-        images=ImageFiles(progress, catalogue=config.catalogue),
+        seeds=late(_seeds),
+        images=late(lambda: _images(config, progress)),
         bootstrap=BootstrapFiles(),
-        profiles=ProfileFiles(),
-        samples=SqliteSamples(samples_path(uri), clock, boot=hostinfo.boot_id()),
+        profiles=late(_profiles),
+        samples=late(lambda: _samples(uri, clock)),
         notifier=CommandNotifier(config.notify),
         chronicle=ChronicleFile(chronicle_path(uri)),
         nights=NightFiles(nights_path(uri), keep=config.nightly.keep),
-        rescues=_rescues(config),
-        host_logins=_host_logins(config),
+        rescues=late(lambda: _rescues(config)),
+        host_logins=late(lambda: _host_logins(config)),
         clock=clock,
         progress=progress,
     )
 
 
+def _seeds() -> NoCloudSeeds:
+    from moltfleet.adapters.seed import NoCloudSeeds
+
+    return NoCloudSeeds()
+
+
+def _images(config: Config, progress: Progress) -> ImageFiles:
+    from moltfleet.adapters.images import ImageFiles
+
+    return ImageFiles(progress, catalogue=config.catalogue)
+
+
+def _profiles() -> ProfileFiles:
+    from moltfleet.adapters.profiles import ProfileFiles
+
+    return ProfileFiles()
+
+
+def _samples(uri: str, clock: Clock) -> SqliteSamples:
+    from moltfleet.adapters.samples import SqliteSamples, samples_path
+
+    return SqliteSamples(samples_path(uri), clock, boot=hostinfo.boot_id())
+
+
 def _rescues(config: Config) -> RescueFiles:
+    from moltfleet.adapters.rescue.store import RescueFiles
+
     wanted = config.rescue
     default = platformdirs.user_data_path("moltfleet") / "rescued"
     root = Path(wanted.directory).expanduser() if wanted.directory else default
@@ -93,6 +120,8 @@ def _rescues(config: Config) -> RescueFiles:
 
 
 def _host_logins(config: Config) -> UserLogins:
+    from moltfleet.adapters.userlogins import UserLogins
+
     named = config.logins.signing_key
     key = Path(named).expanduser() if named else None
     return UserLogins(Path.home(), platformdirs.user_data_path("moltfleet") / "logins", signing_key=key)

@@ -40,7 +40,7 @@ def view_clones(fleet: Fleet, domains: Sequence[Domain], volumes: Iterable[Volum
     reasons = _stale_reasons(fleet, clones)
     now = fleet.clock.now()
     views = (_view(domain, reasons.get(domain.name, ""), latest, allocations) for domain in clones)
-    return tuple(replace(view, hold=holding_now(view.hold, now)) for view in views)
+    return tuple(replace(view, hold=holding_now(view.hold, now)) if view.hold else view for view in views)
 
 
 def _is_shown(domain: Domain) -> bool:
