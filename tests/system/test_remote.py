@@ -1,4 +1,4 @@
-"""To be run by name. A fleet on another host: qemu+ssh from one lab into another, ssh to guests through that host."""
+"""A fleet on another host: qemu+ssh from one lab into another, and ssh to its guests through that host."""
 
 from __future__ import annotations
 
