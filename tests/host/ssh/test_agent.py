@@ -144,9 +144,9 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., str]]:
     subprocess.run(["tmux", "-S", socket, "kill-server"], capture_output=True, check=False)
 
 
-def shown(terminal: Callable[..., str], what: str) -> str:
+def shown(terminal: Callable[..., str], what: str, *target: str) -> str:
     end = time.monotonic() + PATIENCE_S
-    while what not in (screen := terminal("capture-pane", "-p", "-J")):
+    while what not in (screen := terminal("capture-pane", "-p", "-J", *target)):
         assert time.monotonic() < end, f"never shown: {what}\n{screen}"
         time.sleep(0.1)
     return screen
@@ -167,9 +167,11 @@ def test_a_terminal_ends_up_in_the_session_with_the_line_in_its_last_row(guest, 
 def test_leaving_a_session_leaves_it_running_and_coming_back_finds_it(guest, terminal):
     terminal("new-session", "-d", "-x", "120", "-y", "20", "--", *argv(guest, "", "MINE=still; echo $MINE begun"))
     shown(terminal, "still begun")
+    # The terminal's own server would end with its only session.
+    terminal("new-session", "-d", "-s", "other", "--", "sleep", "600")
     guest.tmux("detach-client", "-s", "agent")
     terminal("new-session", "-d", "-s", "again", "-x", "120", "-y", "20", "--", *argv(guest))
-    shown(terminal, "still begun")
+    shown(terminal, "still begun", "-t", "=again:")
     guest.tmux("send-keys", "-t", "=agent:", "echo $MINE here", "Enter")
     assert "still here" in guest.wait("still here")
 
