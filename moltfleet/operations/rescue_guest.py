@@ -95,11 +95,17 @@ class Asking:
     def _command(self, act: str, words: Sequence[bytes], timeout_s: float) -> str:
         call = " ".join(["rescue", act, *(shlex.quote(escaped(word)) for word in words)])
         return (
-            f"RESCUE={shlex.quote(self.script)} RESCUE_LARGEST={self.largest}; export RESCUE RESCUE_LARGEST; "
+            f"RESCUE={shlex.quote(condensed(self.script))} RESCUE_LARGEST={self.largest}; export RESCUE RESCUE_LARGEST; "
             f"printf '{MARK.decode()}'; "
             f'if command -v timeout >/dev/null; then exec nice timeout -k 5 {max(1, int(timeout_s))} sh -c "$RESCUE" '
             f'{call}; else exec sh -c "$RESCUE" {call}; fi'
         )
+
+
+def condensed(script: str) -> str:
+    """A shell script without comments and indentation: dropbear hangs up on a command of more than 9,000 bytes."""
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("#"))
 
 
 def look(asking: Asking, roots: Sequence[str], paths: Sequence[str], *, timeout_s: float) -> Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .conftest import Lab, User
+from .conftest import User
 
 # The lab has no KVM, which the doctor says each time.
 _ALWAYS = {"kvm"}
@@ -15,10 +15,6 @@ def findings(user: User) -> list[dict[str, Any]]:
     return [one for one in document["findings"] if one["kind"] not in _ALWAYS]
 
 
-def volumes(lab: Lab) -> set[str]:
-    return {line.split()[0] for line in lab.virsh("vol-list", "moltfleet").splitlines() if line.strip()}
-
-
 def test_a_fleet_in_use_gives_no_finding(alice: User, crab: str) -> None:
     alice.run("molt", crab, "--keep", "monday", "--yes")
     assert findings(alice) == []
@@ -27,7 +23,7 @@ def test_a_fleet_in_use_gives_no_finding(alice: User, crab: str) -> None:
 def test_what_virsh_undefine_leaves_is_found_and_deleted_and_nothing_else(alice: User, crab: str) -> None:
     lab = alice.lab
     alice.run("create", "tiny", "prawn")
-    before = volumes(lab)
+    before = lab.volumes()
     lab.virsh("destroy", "prawn")
     lab.virsh("undefine", "prawn")
     found = findings(alice)
@@ -36,10 +32,10 @@ def test_what_virsh_undefine_leaves_is_found_and_deleted_and_nothing_else(alice:
     assert left_behind == {name for name in before if name.startswith("prawn.")} != set()
     assert all(one["bytes_to_win"] > 0 for one in found)
     alice.run("doctor", "--no-guests", "--fix", code=2)
-    assert volumes(lab) == before
+    assert lab.volumes() == before
     mended = alice.json("doctor", "--no-guests", "--fix", "--yes", code=4)["mended"]
     assert {one["outcome"] for one in mended} == {"mended"}
-    assert volumes(lab) == before - left_behind
+    assert lab.volumes() == before - left_behind
     assert findings(alice) == []
     assert alice.shell(crab, "hostname").strip() == crab
 

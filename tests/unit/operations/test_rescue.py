@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.rescue import Check, Outcome, PartState, Renamed, RescueResult, Unpacked, without_password
 from moltfleet.operations import kept, molt, stop
 from moltfleet.operations.rescue import plan_rescue, rescue, rescue_all
-from moltfleet.operations.rescue_guest import MARK, _Answer, escaped
+from moltfleet.operations.rescue_guest import MARK, _Answer, condensed, escaped
 from moltfleet.operations.rescue_list import read_list
 
 HEAD = "2d7733727cb827ea02f3811971f0769a846f9257"
@@ -363,3 +365,11 @@ def test_without_a_mark_everything_is_the_answer() -> None:
         reading.take(MARK if len(content) > 64 * 1024 else b"")
         reading.end()
         assert bytes(taken).startswith(content)
+
+
+def test_the_script_fits_into_what_dropbear_takes_as_a_command() -> None:
+    script = (Path(__file__).parents[3] / "bootstrap/rescue.sh").read_text()
+    sent = condensed(script)
+    # Of 9,000 bytes; the rest is for the call, and for paths in escapes.
+    assert len(shlex.quote(sent)) < 7_800
+    assert "\n\n" not in sent and not any(line.startswith(("#", " ")) for line in sent.splitlines())
