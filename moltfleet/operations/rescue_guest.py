@@ -94,11 +94,12 @@ class Asking:
 
     def _command(self, act: str, words: Sequence[bytes], timeout_s: float) -> str:
         call = " ".join(["rescue", act, *(shlex.quote(escaped(word)) for word in words)])
+        script = shlex.quote(condensed(self.script))
         return (
-            f"RESCUE={shlex.quote(condensed(self.script))} RESCUE_LARGEST={self.largest}; export RESCUE RESCUE_LARGEST; "
+            f"RESCUE={script} RESCUE_LARGEST={self.largest}; export RESCUE RESCUE_LARGEST; "
             f"printf '{MARK.decode()}'; "
-            f'if command -v timeout >/dev/null; then exec nice timeout -k 5 {max(1, int(timeout_s))} sh -c "$RESCUE" '
-            f'{call}; else exec sh -c "$RESCUE" {call}; fi'
+            f"if command -v timeout >/dev/null; then exec $(command -v nice) timeout -k 5 {max(1, int(timeout_s))} "
+            f'sh -c "$RESCUE" {call}; else exec sh -c "$RESCUE" {call}; fi'
         )
 
 
