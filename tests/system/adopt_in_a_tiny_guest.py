@@ -31,8 +31,7 @@ _TINY_S = 180.0
 
 
 def define(lab: Lab, name: str, disk: str, *, number: int, **changes: str) -> None:
-    kind = "kvm" if lab.run("test", "-w", "/dev/kvm", check=False).returncode == 0 else "qemu"
-    text = domain_xml(name, disk, number=number, **(_QUICK | {"type": kind} | changes))
+    text = domain_xml(name, disk, number=number, **(_QUICK | changes))
     path = f"/tmp/{name}.xml"
     lab.run("tee", path, input=text)
     lab.virsh("define", path)

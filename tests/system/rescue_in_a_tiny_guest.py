@@ -8,7 +8,8 @@ from .conftest import User
 def test_files_come_without_git_or_gnu_tar(alice: User, crab: str) -> None:
     alice.shell(crab, "mkdir -p ~/work/artifacts/report && echo done >~/work/artifacts/report/result && sync")
     (result,) = alice.json("molt", crab, "--rescue", "--yes")["results"]
-    assert (result["outcome"], result["kept"], result["rescue"]["outcome"]) == ("molted", None, "rescued")
+    # Whether there are repositories among them nobody can tell there, so the layer stays as well.
+    assert (result["outcome"], result["kept"][:10], result["rescue"]["outcome"]) == ("molted", "unrescued-", "partly")
     path = f"{result['rescue']['directory']}/artifacts-1/report/result"
     assert alice.lab.run("cat", path, user=alice.name).stdout == "done\n"
     assert alice.shell(crab, "ls ~/work 2>/dev/null | wc -l") == "0"
