@@ -6,86 +6,12 @@ token has the same mark, which is then looked for in the bytes of volumes, in me
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from moltfleet.model.effects import Effect
-
-from . import soundness
-from .conftest import IMAGES, LONGEST_S, POOL, TINY_CONFIG, User
-
-KILLED = Path(__file__).with_name("killed.py")
-LOGINS = """
-[logins]
-allow = ["codex", "mytool"]
-[logins.more.mytool]
-files = ["~/.mytool/a token"]
-rotates = true
-"""
-MARK = "rt-q7Zk31xv"
-FILE = ".codex/auth.json"
-MOLTS = 50
-# $1 is what the server takes; the next one is made of it, as the real tools do.
-USE = f"""
-grep -q '"{MARK}-'"$1"'"' ~/{FILE} || {{ echo logged out; exit; }}
-next=$(($1 + 1))
-printf '{{"last_refresh": %s, "tokens": {{"refresh_token": "{MARK}-%s"}}}}' "$(date +%s)" "$next" >~/{FILE}.new
-mv ~/{FILE}.new ~/{FILE} && sync && echo logged in
-"""
-
-
-def document(number: int) -> str:
-    return json.dumps({"last_refresh": 1_700_000_000 + number, "tokens": {"refresh_token": f"{MARK}-{number}"}})
-
-
-class Tool:
-    """The stand-in and its server: ``number`` is the one token that is good."""
-
-    def __init__(self, user: User) -> None:
-        self.user = user
-        self.number = 0
-        user.write(FILE, document(0))
-        user.write(".mytool/a token", f"{MARK}-plain")
-
-    def use(self, clone: str) -> str:
-        """Use it in a clone."""
-        said = self.user.shell(clone, f"set -- {self.number}\n{USE}")
-        self.number += said == "logged in"
-        return said
-
-    def on_host(self) -> int:
-        """Which token this machine has."""
-        text = self.user.lab.run("sh", "-c", f"cat ~/{FILE}", user=self.user.name).stdout
-        return int(json.loads(text)["tokens"]["refresh_token"].rpartition("-")[2])
-
-
-@pytest.fixture
-def tool(alice: User) -> Iterator[Tool]:
-    alice.configure(TINY_CONFIG + LOGINS)
-    yield Tool(alice)
-    alice.configure(TINY_CONFIG)
-    alice.lab.run("sh", "-c", "rm -rf ~/.codex ~/.mytool ~/.local/share/moltfleet/logins", user=alice.name)
-
-
-def synced(tool: Tool, clone: str) -> None:
-    (result,) = tool.user.json("sync-auth", clone)["results"]
-    assert (result["outcome"], result["logins"]["pushed"]) == ("synced", ["codex", "mytool"]), result
-
-
-def molted(tool: Tool, clone: str, *options: str) -> dict[str, Any]:
-    done = tool.user.run("--json", "-vv", "molt", clone, "--yes", *options)
-    assert MARK not in done.stdout + done.stderr
-    (result,) = json.loads(done.stdout)["results"]
-    assert result["outcome"] == "molted", result
-    assert isinstance(result, dict)
-    return result
+from .conftest import IMAGES, POOL, User
+from .loggedin import FILE, MARK, MOLTS, Tool, molted, synced
+from .loggedin import tool as tool
 
 
 def marked(user: User, *paths: str) -> set[str]:
@@ -173,20 +99,6 @@ def test_a_guest_that_answers_nobody_is_molted_and_undo_has_its_token(alice: Use
     assert tool.use(crab) == "logged out"
     alice.run("undo", crab)
     assert tool.use(crab) == "logged in"
-
-
-@pytest.mark.parametrize("effect", [*(e for e in Effect if e.startswith("logins.")), *(Effect.MOLT_DESTROYED,)])
-def test_a_molt_that_is_killed_loses_no_token(alice: User, crab: str, tool: Tool, effect: Effect) -> None:
-    synced(tool, crab)
-    assert tool.use(crab) == "logged in"
-    argv = alice.lab.argv((sys.executable, str(KILLED), effect, "molt", crab, "--yes"), user=alice.name)
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST_S, check=False
-    )
-    assert done.returncode in (-9, 137), f"{effect} was not reached: {done.stdout}{done.stderr}"
-    molted(tool, crab)
-    assert tool.use(crab) == "logged in"
-    soundness.check(alice.lab)
 
 
 def test_a_golden_with_a_token_in_it_is_refused_by_name_alone(alice: User, tiny: str) -> None:

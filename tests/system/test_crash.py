@@ -179,5 +179,5 @@ def test_golden_build(alice: User, tiny: str, effect: Effect) -> None:
 
 
 def test_every_effect_of_the_code_was_killed_after() -> None:
-    # Those of logins are killed after in logins_in_a_guest.py, those of adoption in adopt_in_a_tiny_guest.py, by name.
+    # Those of logins are in test_logins.py; those of adoption in adopt_in_a_tiny_guest.py, to be run by name.
     assert reached == {effect for effect in Effect if not effect.startswith(("logins.", "adopt."))}
