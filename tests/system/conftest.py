@@ -71,13 +71,17 @@ class Lab:
 
     def control(self, command: str, *arguments: str) -> None:
         """One of the lab's own commands."""
-        argv = [str(REPOSITORY / "scripts/lab"), command, "--name", self.name, *arguments]
-        subprocess.run(argv, check=True, timeout=LONGEST_S, capture_output=True)
+        self._control([command], arguments)
 
     def repo(self, act: str, *arguments: str) -> str:
         """The lab's apt repository."""
-        argv = [str(REPOSITORY / "scripts/lab"), "repo", act, "--name", self.name, *arguments]
-        return subprocess.run(argv, check=True, timeout=LONGEST_S, capture_output=True, text=True).stdout
+        return self._control(["repo", act], arguments)
+
+    def _control(self, command: list[str], arguments: tuple[str, ...]) -> str:
+        argv = [str(REPOSITORY / "scripts/lab"), *command, "--name", self.name, *arguments]
+        done = subprocess.run(argv, timeout=LONGEST_S, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
 
     def volumes(self) -> set[str]:
         """Names of all volumes in our pool."""

@@ -31,7 +31,11 @@ def add_packages(place: Place, names: Sequence[str], *, image: Path, release: st
     if not status.exists():
         raise LabError(f"Image {image} has no list of its packages", hint="scripts/build-debian-image", code=3)
     archives = CACHE / "debs" / release
-    with opened_repository(place) as pool, tempfile.TemporaryDirectory(prefix="moltfleet-apt.") as folder:
+    with (
+        opened_repository(place) as pool,
+        tempfile.TemporaryDirectory(prefix="moltfleet-apt.") as folder,
+        held(archives),
+    ):
         configuration = write_private_apt(Path(folder), status, release, archives)
         apt(configuration, "update")
         install = ("--yes", "--no-install-recommends", "install", *names)
@@ -99,11 +103,19 @@ def opened_repository(place: Place) -> Iterator[Path]:
         raise LabError(f"Lab {place.name!r} does not exist", hint=f"scripts/lab up --name {place.name}", code=3)
     pool = place.www / "debian" / "pool"
     pool.mkdir(parents=True, exist_ok=True)
-    handle = os.open(place.www, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with held(place.www):
         yield pool
         write_index(place.www / "debian")
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold a directory's lock, and wait for it: apt gives up where another lab is at work in the same cache."""
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
 
