@@ -40,22 +40,36 @@ def pin(fleet: Fleet, name: str, clone: CloneRecord) -> CloneRecord:
     with fleet.progress.step(f"Learning the host keys of {name}") as step:
         step.detail("guest agent")
         deadline = Deadline.after(fleet.clock, limits.address + limits.ssh)
-        while not fleet.hypervisor.agent_answers(name):
+        _await_agent(fleet, name, deadline)
+        keys = _read_keys(fleet, name)
+        # At a first boot the agent may answer before the guest has made its keys.
+        while not keys:
             if deadline.has_passed:
-                raise DeadlinePassed(
-                    f"Guest agent of {name!r} did not answer, and its host keys are not known",
-                    hint=f"In the guest (virt-viewer {name}, virsh console {name}): sudo apt install qemu-guest-agent. "
-                    f"Then moltfleet start {name}.",
+                raise GuestFailed(
+                    f"Guest {name!r} has no SSH host key", hint="In the guest: sudo apt install openssh-server."
                 )
             pause(fleet.clock, _POLL_S)
-        answer = fleet.hypervisor.agent_run(name, _ARGV, timeout_s=limits.login, limit=_LARGEST)
-    keys = parse_host_keys(answer.text)
-    if not keys:
-        raise GuestFailed(f"Guest {name!r} has no SSH host key", hint="In the guest: sudo apt install openssh-server.")
+            keys = _read_keys(fleet, name)
     clone = replace(clone, host_keys=keys)
     fleet.hypervisor.write_record(name, clone)
     record(Effect.ADOPT_PINNED, name)
     return clone
+
+
+def _await_agent(fleet: Fleet, name: str, deadline: Deadline) -> None:
+    while not fleet.hypervisor.agent_answers(name):
+        if deadline.has_passed:
+            raise DeadlinePassed(
+                f"Guest agent of {name!r} did not answer, and its host keys are not known",
+                hint=f"In the guest (virt-viewer {name}, virsh console {name}): sudo apt install qemu-guest-agent. "
+                f"Then moltfleet start {name}.",
+            )
+        pause(fleet.clock, _POLL_S)
+
+
+def _read_keys(fleet: Fleet, name: str) -> tuple[str, ...]:
+    answer = fleet.hypervisor.agent_run(name, _ARGV, timeout_s=timeouts(fleet).login, limit=_LARGEST)
+    return parse_host_keys(answer.text)
 
 
 def parse_host_keys(text: str) -> tuple[str, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from fakes import World, a_world
+from fakes.hypervisor import FakeHypervisor
 from fakes.storage import Disk
 from fakes.takeover import CLONE, GOLDEN, HOST_KEY, FakeTakeover, scripts_were_here
 from moltfleet.model.adoption import Adoptee, AdoptRequest
-from moltfleet.model.domain import DomainState
+from moltfleet.model.domain import CommandResult, DomainState
 from moltfleet.model.errors import DeadlinePassed, GuestFailed, HostUnavailable, MoltfleetError, NotFound, ToolFailed
 from moltfleet.model.layerhead import LayerHead
 from moltfleet.model.records import CloneRecord, GoldenRecord, Phase, SyncedLogins
@@ -531,6 +534,23 @@ def test_a_guest_without_a_key_is_told(world: World, takeover: FakeTakeover) -> 
     world.hypervisor.behave(CLONE, answers={})
     (result,) = start.start(world.fleet, [CLONE])
     assert isinstance(result.error, GuestFailed)
+
+
+def test_an_agent_that_answers_before_the_guest_has_made_its_keys_is_asked_again(
+    world: World, takeover: FakeTakeover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopt_all(world, takeover)
+    asked: list[str] = []
+    agent_run = FakeHypervisor.agent_run
+
+    def without_keys_at_first(self: FakeHypervisor, name: str, argv: Sequence[str], **rest: Any) -> CommandResult:
+        asked.append(name)
+        return CommandResult(1, b"", b"No such file") if len(asked) < 3 else agent_run(self, name, argv, **rest)
+
+    monkeypatch.setattr(FakeHypervisor, "agent_run", without_keys_at_first)
+    (started,) = start.start(world.fleet, [CLONE])
+    assert (started.error, len(asked)) == (None, 3)
+    assert world.record(CLONE).host_keys == (HOST_KEY,)
 
 
 def test_only_public_keys_are_taken_from_what_a_guest_says() -> None:
