@@ -116,10 +116,10 @@ def test_a_real_agent_is_seen_where_it_runs(trial: Trial, tmp_path: Path) -> Non
 INSIDE = "/user.slice/user-1000.slice/user@1000.service/agents.slice/python3-7.scope"
 
 
-BITES = "run-limited: moltfleet-proof was killed: it reached its limit of 128 MiB\n"
+BITES = "run-limited: moltfleet-proof was killed: it reached its limit of 64 MiB\n"
 
 
-def hog(group: str = INSIDE, most: str = str(128 << 20), *, code: int = 137, said: str = BITES) -> object:
+def hog(group: str = INSIDE, most: str = str(64 << 20), *, code: int = 137, said: str = BITES) -> object:
     return subprocess.CompletedProcess([], code, json.dumps([group, most, "0"]) + "\n", said)
 
 
