@@ -26,7 +26,7 @@ LIMIT_MIB = 64
 MOST_TRIES = 5
 # What run-limited says when the kernel ended its program.
 REACHED = "it reached its limit"
-# Deaf to SIGTERM, and takes everything in one call into the kernel: nobody has the time to end it before its limit does.
+# Deaf to SIGTERM, and takes everything in one call into the kernel, so that nobody ends it before its limit does.
 # Not by huge pages: where memory is in pieces they take ten times as long. Tells where it is.
 HOG = """
 import json, mmap, signal, sys

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -107,6 +107,15 @@ def is_whole(file: LoginFile) -> bool:
     if file.path.endswith(".json"):
         return _object_in(file.content) is not None
     return bool(file.content.strip())
+
+
+def renews_itself(entry: LoginEntry, files: Sequence[LoginFile], *, now: float) -> bool:
+    """Whether these files hold what a guest renews; a key without an end in the place of a token is not renewed."""
+    if not entry.rotates:
+        return False
+    if entry.newest_by:
+        return any(moment_in(file.content, entry.newest_by, now=now) is not None for file in files)
+    return any(is_whole(file) for file in files)
 
 
 def moment_in(content: bytes, key: str, *, now: float) -> float | None:

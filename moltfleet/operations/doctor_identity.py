@@ -1,4 +1,4 @@
-"""Whether every guest is somebody of its own: MAC, address, port, host keys, instance id; and goldens without proof."""
+"""Whether every guest is somebody of its own: MAC, address, port, host keys, ids, logins; and goldens without proof."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from moltfleet.model.doctor import Area, Finding
 from moltfleet.model.errors import MoltfleetError
 from moltfleet.model.records import BuildRecord, CloneRecord, Generation, Phase
+from moltfleet.operations import login_sharing
 
 if TYPE_CHECKING:
     from moltfleet.model.domain import Domain
@@ -26,6 +27,10 @@ _WHY_UNSEALED = (
     "A generation is published with its manifest once fresh clones of it were seen to differ; without it nobody knows "
     "that clones do not share keys and ids."
 )
+_WHY_LOGIN = (
+    "Such a login is one for one place: whoever renews it first may log the others out, and a server that takes that "
+    "for theft ends it for good."
+)
 _LARGEST_MANIFEST = 8 << 20
 
 
@@ -34,6 +39,7 @@ def examine(scene: Scene) -> Iterator[Finding]:
     for (what, value), names in _shared(scene.domains).items():
         if len(names) > 1:
             yield _duplicate(what, value, names)
+    yield from _shared_logins(scene)
     for domain, clone in scene.clones():
         if clone.phase is Phase.READY and not clone.host_keys:
             fix = f"Save its work, then moltfleet delete {domain.name}, and create it anew."
@@ -81,6 +87,24 @@ def _duplicate(what: str, value: str, names: list[str]) -> Finding:
     fact = f"{', '.join(names[1:])} has the same {what}{said}"
     fix = f"Save the work of all but one, then delete them and create them anew: moltfleet delete {' '.join(names[1:])}"
     return _finding("duplicate", names[0], fact, _WHY[what], fix)
+
+
+def _shared_logins(scene: Scene) -> Iterator[Finding]:
+    """Tell of logins that renew themselves and that two clones get; names alone are told."""
+    fleet = scene.fleet
+    known = fleet.config.logins.entries()
+    for login in dict.fromkeys(fleet.config.logins.allow):
+        first, *others = login_sharing.holders(fleet, scene.domains, login) or ("",)
+        try:
+            if others and login_sharing.renews(fleet, known[login]):
+                fact = f"{', '.join(others)} is given the same login {login!r}, which renews itself"
+                fix = (
+                    f"Leave it in one of them: moltfleet sync-auth {' '.join(others)} --forget --only {login}. "
+                    "docs/logins.md says how clones get one each."
+                )
+                yield _finding("shared-login", first, fact, _WHY_LOGIN, fix)
+        except MoltfleetError as error:
+            scene.note(error)
 
 
 def _has_manifest(scene: Scene, generation: Generation) -> bool:

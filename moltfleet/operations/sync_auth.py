@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moltfleet.model.effects import Effect, record
-from moltfleet.model.errors import InvalidInput, MoltfleetError, WrongState
+from moltfleet.model.errors import InvalidInput, MoltfleetError, ToolFailed, WrongState
 from moltfleet.model.logins import LoginEntry, LoginsResult, SyncRequest
 from moltfleet.model.records import CloneRecord, Phase, SyncedLogins
-from moltfleet.operations import login_keeping, repair
+from moltfleet.operations import login_keeping, login_sharing, repair
 from moltfleet.operations.clones import clone_names, get_clone
 from moltfleet.operations.login_keeping import Account, connect, merge, note_layer, push
 from moltfleet.operations.parallel import each
@@ -147,17 +147,18 @@ def _wanted(fleet: Fleet, request: SyncRequest) -> tuple[LoginEntry, ...]:
 
 def _warn_of_sharing(fleet: Fleet, name: str, entries: Sequence[LoginEntry], account: Account) -> None:
     """Tell of other clones with the same renewed login: whoever renews it first may log the others out."""
+    domains = fleet.hypervisor.domains()
     for entry in entries:
-        others = sorted(
-            domain.name
-            for domain in fleet.hypervisor.domains()
-            if domain.name != name and isinstance(domain.record, CloneRecord) and _has(domain.record, entry.name)
-        )
-        if entry.rotates and entry.name in account.pushed and others:
+        others = [other for other in login_sharing.holders(fleet, domains, entry.name) if other != name]
+        if others and entry.name in account.pushed and _renews(fleet, entry):
             text = f"login {entry.name!r} is in {', '.join(others)}, too: whoever renews it may log the others out"
             account.notes.append(text)
             fleet.progress.warn(text[0].upper() + text[1:], hint="docs/logins.md says how clones get one each.")
 
 
-def _has(clone: CloneRecord, name: str) -> bool:
-    return clone.logins is not None and name in clone.logins.names
+def _renews(fleet: Fleet, entry: LoginEntry) -> bool:
+    """Whether it is one that renews itself; one that cannot be read any more counts as such, as it was pushed."""
+    try:
+        return login_sharing.renews(fleet, entry)
+    except (InvalidInput, ToolFailed):
+        return entry.rotates

@@ -56,6 +56,17 @@ def test_a_login_that_is_renewed_and_shared_is_warned_about(call: Do, world: Wor
     assert warning[1:] in outcome.stderr
 
 
+def test_what_another_user_gave_and_what_does_not_renew_itself_is_not_warned_about(call: Do, world: World) -> None:
+    call("crab-1", "--only", "codex")
+    world.host_logins.me = "bob@host"
+    assert "too" not in call("crab-2", "--only", "codex").stdout
+    world.host_logins.me = "ann@host"
+    world.add_clone("crab-3")
+    world.host_logins.has(CODEX, '{"OPENAI_API_KEY": "sk-secret", "last_refresh": null}')
+    outcome = call("crab-3", "--only", "codex")
+    assert (outcome.exit_code, "too" in outcome.stdout) == (0, False)
+
+
 def test_a_dry_run_asks_no_guest(call: Do, world: World) -> None:
     outcome = call("crab-*", "--only", "codex", "--dry-run")
     assert outcome.stdout == (

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from moltfleet.model.logins import KNOWN, LoginFile, Winner, is_whole, moment_in, newer
+from moltfleet.model.logins import KNOWN, LoginEntry, LoginFile, Winner, is_whole, moment_in, newer, renews_itself
 
 NOW = 1_795_000_000.0
 
@@ -97,3 +97,25 @@ def test_known_logins_are_files_below_the_home_and_only_renewed_ones_come_back()
 
 def test_a_file_never_tells_its_content_by_itself() -> None:
     assert repr(LoginFile("a.json", b"secret", 1.0)) == "LoginFile('a.json', 6 bytes)"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "renewed"),
+    [
+        ("claude", {"claudeAiOauth": {"expiresAt": NOW * 1000}}, True),
+        ("claude", {"claudeAiOauth": {"expiresAt": 9_999_999_999_999}}, False),
+        ("codex", {"last_refresh": "2026-11-21T21:00:00Z"}, True),
+        ("codex", {"OPENAI_API_KEY": "sk-1", "tokens": None, "last_refresh": None}, False),
+        ("codex", '{"last_refresh": "2026-11-', False),
+        ("gh", {"last_refresh": NOW}, False),
+    ],
+)
+def test_what_renews_itself_is_known_by_its_moment(name: str, content: object, renewed: bool) -> None:
+    assert renews_itself(KNOWN[name], [version({}), version(content)], now=NOW) is renewed
+    assert not renews_itself(KNOWN[name], [], now=NOW)
+
+
+def test_one_without_a_moment_renews_itself_as_it_was_said_to() -> None:
+    mine = LoginEntry("mine", ("a token",), rotates=True)
+    assert renews_itself(mine, [version("secret", path="a token")], now=NOW)
+    assert not renews_itself(mine, [version("\n", path="a token")], now=NOW)

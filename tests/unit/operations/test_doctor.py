@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,8 @@ import pytest
 from fakes import Disk, Killed, Process, World, a_world
 from fakes.soundness import unsound
 from moltfleet.model.doctor import Finding
-from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.errors import InvalidInput, MoltfleetError
+from moltfleet.model.logins import GIT_IDENTITY, GIT_SIGNING, SIGNING_KEY, SyncRequest
 from moltfleet.model.nightly import Night, Outcome, Scope
 from moltfleet.model.recipe import Script
 from moltfleet.model.records import GoldenRecord
@@ -28,11 +30,13 @@ from moltfleet.operations import (
     molt,
     snapshots,
     stop,
+    sync_auth,
     undo,
     warm,
 )
 from moltfleet.operations.fleet import Fleet
 
+CODEX = ".codex/auth.json"
 HALF = "image.0123456789abcdef.qcow2"
 
 
@@ -366,6 +370,17 @@ def night(**changes: object) -> Callable[[World], None]:
     return plant
 
 
+def share_a_login(world: World, *, names: tuple[str, ...] = ("crab-1", "crab-3")) -> None:
+    """Two clones are given a login that renews itself, and others that do not."""
+    allowed = world.config.logins.model_copy(update={"allow": ("codex", "claude", "gh", "git", "signing")})
+    world.config = world.config.model_copy(update={"logins": allowed})
+    world.fleet = world.process()
+    world.host_logins.has(CODEX, json.dumps({"last_refresh": world.clock.now(), "refresh_token": "secret"}))
+    for path in (".config/gh/hosts.yml", GIT_IDENTITY, GIT_SIGNING, SIGNING_KEY):
+        world.host_logins.has(path, "the same for all")
+    assert {one.outcome for one in sync_auth.sync_auth(world.fleet, names, SyncRequest())} == {"synced"}
+
+
 TOLD: dict[str, tuple[Callable[[World], None], set[tuple[str, str]], str]] = {
     "a running clone's top": (lose(running_top), {("missing-layer", "crab-1")}, "save its work now"),
     "a stopped clone's top": (
@@ -402,6 +417,11 @@ TOLD: dict[str, tuple[Callable[[World], None], set[tuple[str, str]], str]] = {
         {("duplicate", "crab-1")},
         "moltfleet delete crab-2",
     ),
+    "one login twice": (
+        share_a_login,
+        {("shared-login", "crab-1")},
+        "moltfleet sync-auth crab-3 --forget --only codex",
+    ),
     "no host key": (edit("crab-2", host_keys=()), {("unpinned", "crab-2")}, "moltfleet delete crab-2"),
     "no manifest": (lose(lambda _: "two.g1.json"), {("unsealed", "two")}, "moltfleet golden build two"),
 }
@@ -427,6 +447,7 @@ def test_what_only_a_person_can_decide_is_told_with_its_way_out_and_left_alone(l
         ("somebody's layer", lambda fleet: molt.molt(fleet, ["crab-1"], MoltRequest(discard_snapshots=True))),
         ("somebody's snapshot", lambda fleet: molt.molt(fleet, ["crab-1"], MoltRequest(discard_snapshots=True))),
         ("one address twice", lambda fleet: delete.delete(fleet, ["crab-2"])),
+        ("one login twice", lambda fleet: sync_auth.sync_auth(fleet, ["crab-3"], SyncRequest(("codex",), "forget"))),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
@@ -436,6 +457,55 @@ def test_the_way_out_that_is_told_is_one(lived: World, defect: str, act: Callabl
     # A molt sheds the layer that is gone.
     mend(lived)
     assert findings(lived) == ()
+
+
+def test_a_login_that_is_shared_is_told_by_its_name_alone(lived: World) -> None:
+    share_a_login(lived)
+    process = Process()
+    diagnosis = doctor.diagnose(lived.process(process))
+    (finding,) = diagnosis.findings
+    assert finding.fact == "crab-3 is given the same login 'codex', which renews itself"
+    assert "secret" not in str(diagnosis)
+    assert process.changes == []
+
+
+def test_a_login_in_one_clone_is_nobody_elses(lived: World) -> None:
+    share_a_login(lived, names=("crab-1",))
+    assert found(lived) == []
+
+
+def test_what_another_user_gave_is_another_login(lived: World) -> None:
+    share_a_login(lived, names=("crab-1",))
+    lived.host_logins.me = "bob@host"
+    share_a_login(lived, names=("crab-3",))
+    assert found(lived) == []
+
+
+@pytest.mark.parametrize("has", [None, '{"OPENAI_API_KEY": "sk-secret", "tokens": null, "last_refresh": null}'])
+def test_what_this_machine_has_not_or_what_does_not_renew_itself_is_no_shared_login(
+    lived: World, has: str | None
+) -> None:
+    share_a_login(lived)
+    del lived.host_logins.files[CODEX]
+    if has:
+        lived.host_logins.has(CODEX, has)
+    assert found(lived) == []
+
+
+def test_a_login_that_is_not_allowed_any_more_is_not_told_as_shared(lived: World) -> None:
+    share_a_login(lived)
+    narrower = lived.config.logins.model_copy(update={"allow": ("gh",)})
+    lived.config = lived.config.model_copy(update={"logins": narrower})
+    lived.fleet = lived.process()
+    assert found(lived) == []
+
+
+def test_a_login_that_cannot_be_read_is_noted(lived: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    share_a_login(lived)
+    fault = InvalidInput("Login file x is not a file")
+    monkeypatch.setattr(lived.host_logins, "read", lambda entry: (_ for _ in ()).throw(fault))
+    diagnosis = doctor.diagnose(lived.fleet)
+    assert (diagnosis.findings, fault.brief in diagnosis.notes) == ((), True)
 
 
 def test_a_night_that_did_not_come_is_missed_after_a_day(lived: World) -> None:
