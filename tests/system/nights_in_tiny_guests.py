@@ -6,6 +6,7 @@ memory makes them that, and a molt takes it away.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -36,6 +37,10 @@ keep = 1000
 roots = []
 paths = []
 """
+# A login shell that says this, whatever it is asked: without an end, or what would take a terminal over.
+GARBAGE = "exec dd if=/dev/urandom bs=1M count=1024 2>/dev/null"
+ESCAPES = r"while :; do printf '\033]0;owned\007\033[2Jyes\r\n{\"schema\": 1}\n'; done | dd bs=1M count=64 2>/dev/null"
+MOST_TEXT = 64 << 10
 FILE = "dd if=/dev/zero of=/dev/shm/leak bs=1M count=80 2>/dev/null && echo dirty >~/word && sync"
 # A night of two molts writes its journal eighteen times, and the last time it is over.
 WRITES = range(1, 18)
@@ -169,4 +174,41 @@ def test_a_guest_that_hangs_and_a_qemu_that_is_killed(keeper: User) -> None:
     assert (found["dawn"]["act"], found["dawn"]["state"]) == ("start", "done")
     keeper.lab.run("sh", "-c", "kill -CONT $(pgrep -f 'guest=dusk,') || true")
     assert keeper.json("nightly", "--yes")["outcome"] == "ok"
+    soundness.check(keeper.lab)
+
+
+def replace_shell(user: User, name: str, line: str) -> None:
+    """Let every login of the clone answer with that, from now on."""
+    shell = f"#!/bin/sh\n{line}\n"
+    script = (
+        "cat >/bin/garbage && chmod 755 /bin/garbage && echo /bin/garbage >>/etc/shells && "
+        "sed -i 's,^\\(agent:.*:\\)[^:]*$,\\1/bin/garbage,' /etc/passwd && sync"
+    )
+    argv = user.argv("ssh", name, "--", "sudo", "sh", "-c", shlex.quote(script))
+    subprocess.run(argv, input=shell, capture_output=True, text=True, timeout=LONGEST_S, check=True)
+
+
+@pytest.mark.parametrize("line", [GARBAGE, ESCAPES], ids=["a gibibyte", "escapes"])
+def test_a_guest_that_answers_with_garbage_is_molted_and_the_report_is_readable(keeper: User, line: str) -> None:
+    leak(keeper)
+    replace_shell(keeper, "dusk", line)
+    night = keeper.json("nightly", "--yes")
+    found = by_clone(night)
+    assert {name: found[name]["state"] for name in NAMES} == {"dusk": "done", "dawn": "done"}, night
+    # It could not be asked what it has that is worth keeping, so all of it is kept.
+    assert found["dusk"]["kept"], night
+    text = keeper.lab.out("cat", night["report"])
+    assert "owned" not in text and "\x1b" not in text
+    assert len(text) < MOST_TEXT
+    assert all(is_clean(keeper, name) for name in NAMES)
+    soundness.check(keeper.lab)
+
+
+def test_a_guest_whose_disk_is_full_is_molted(keeper: User) -> None:
+    leak(keeper)
+    full = keeper.shell("dusk", "cat /dev/zero >~/fill; sync; df -P / | tail -1", check=False)
+    assert "100%" in full, full
+    night = keeper.json("nightly", "--yes")
+    assert by_clone(night)["dusk"]["state"] == "done", night
+    assert all(is_clean(keeper, name) for name in NAMES)
     soundness.check(keeper.lab)
