@@ -5,7 +5,7 @@ A guest that does not answer stops nothing; that is told. A host that cannot sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -86,9 +86,9 @@ def put_back(
             let_in(fleet, endpoint(fleet, name), clone.keys)
         if entries:
             with connect(fleet, name) as wire:
-                if looks_first:
-                    merge(fleet, name, wire, [entry for entry in entries if entry.rotates], account)
-                push(fleet, name, wire, entries, account)
+                looked_at = [entry for entry in entries if entry.rotates and looks_first]
+                has = merge(fleet, name, wire, looked_at, account)
+                push(fleet, name, wire, entries, account, has=has)
     except MoltfleetError as error:
         _note(fleet, account, f"not all of what {name!r} keeps was given to it: {describe_failure(error)}")
     return clone
@@ -102,10 +102,14 @@ def give_back(fleet: Fleet, name: str) -> None:
             put_back(fleet, name, clone, Account(), looks_first=True)
 
 
-def merge(fleet: Fleet, name: str, wire: Wire, entries: Sequence[LoginEntry], account: Account) -> None:
-    """Let the newer of guest and host win, file by file; the host has the winner afterwards. Raises: as the ports."""
+def merge(fleet: Fleet, name: str, wire: Wire, entries: Sequence[LoginEntry], account: Account) -> Mapping[str, bytes]:
+    """Let the newer of guest and host win, file by file; the host has the winner afterwards.
+
+    Returns what the guest has, by path. Raises: as the ports.
+    """
     owners = {path: entry for entry in entries for path in entry.files}
-    for file in wire.look(tuple(owners)):
+    found = wire.look(tuple(owners))
+    for file in found:
         entry = owners[file.path]
         merged = fleet.host_logins.merge(entry, file, clone=name)
         if merged.winner is Winner.GUEST:
@@ -114,10 +118,22 @@ def merge(fleet: Fleet, name: str, wire: Wire, entries: Sequence[LoginEntry], ac
         if merged.kept is not None:
             loser = "this machine's" if merged.winner is Winner.GUEST else f"that of {name!r}"
             fleet.progress.say(f"Login {entry.name!r}: {loser} is the older one, and is kept as {merged.kept}")
+    return {file.path: file.content for file in found}
 
 
-def push(fleet: Fleet, name: str, wire: Wire, entries: Sequence[LoginEntry], account: Account) -> None:
-    """Write into the guest what this machine has of each. Raises: GuestFailed, GuestUnreachable, DeadlinePassed."""
+def push(
+    fleet: Fleet,
+    name: str,
+    wire: Wire,
+    entries: Sequence[LoginEntry],
+    account: Account,
+    *,
+    has: Mapping[str, bytes],
+) -> None:
+    """Write into the guest what this machine has of each. Raises: GuestFailed, GuestUnreachable, DeadlinePassed.
+
+    What the guest ``has`` already is left alone: a tool there may renew it at this very moment.
+    """
     files: list[LoginFile] = []
     found_of = []
     for entry in entries:
@@ -127,7 +143,7 @@ def push(fleet: Fleet, name: str, wire: Wire, entries: Sequence[LoginEntry], acc
             _note(fleet, account, f"login {entry.name!r} cannot be pushed: {describe_failure(error)}")
             continue
         if found:
-            files += found
+            files += (file for file in found if has.get(file.path) != file.content)
             found_of.append(entry.name)
         else:
             account.notes.append(f"this machine has no login {entry.name!r}")
@@ -174,14 +190,21 @@ def _entries(fleet: Fleet, logins: SyncedLogins | None, account: Account) -> lis
     """What the clone is to have, as far as it is this user's and allowed still."""
     if logins is None or not logins.names:
         return []
-    if logins.by != fleet.host_logins.owner():
-        account.notes.append(f"its logins are those of {logins.by}, who alone can pull and push them")
+    if not are_ours(fleet, logins, account):
         return []
     wanted, known = fleet.config.logins, fleet.config.logins.entries()
     for name in logins.names:
         if name not in wanted.allow:
             account.notes.append(f"login {name!r} is not allowed any more")
     return [known[name] for name in logins.names if name in wanted.allow]
+
+
+def are_ours(fleet: Fleet, logins: SyncedLogins, account: Account) -> bool:
+    """Whether they are this user's; noted when they are another's."""
+    if logins.by == fleet.host_logins.owner():
+        return True
+    account.notes.append(f"its logins are those of {logins.by}, who alone can pull and push them")
+    return False
 
 
 def _is_at_work(fleet: Fleet, name: str, clone: CloneRecord, account: Account) -> bool:

@@ -67,6 +67,9 @@ def _settle(fleet: Fleet, domain: Domain, clone: CloneRecord, pending: Pending, 
         freezing.settle(fleet, domain, clone)
     elif pending.verb is Verb.MOVE:
         fleet.progress.say(f"Taking back an interrupted change of layers of {domain.name!r}")
+        if not _runs_on(fleet, domain, pending.source):
+            # It may have got its logins on the new layer already, and have renewed them there since.
+            login_keeping.pull_back(fleet, domain.name, clone, login_keeping.Account())
         moving.take_back(fleet, domain.name, molting.rescue(fleet, domain.name, clone))
     elif pending.verb is Verb.UNDO:
         _repair_swap(fleet, domain, clone, pending, for_molt=for_molt)
@@ -81,6 +84,8 @@ def _removal(clone: CloneRecord) -> str:
 
 def _finish_removal(fleet: Fleet, name: str, clone: CloneRecord) -> None:
     fleet.progress.say(f"Clearing away the interrupted {_removal(clone)} of {name!r}")
+    # It may have run on since its deletion was cut off.
+    login_keeping.pull_back(fleet, name, clone, login_keeping.Account())
     removing.remove_clone(fleet, name, clone)
 
 

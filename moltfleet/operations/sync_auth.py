@@ -84,8 +84,8 @@ def _push(fleet: Fleet, name: str, request: SyncRequest, account: Account) -> No
     with connect(fleet, name) as wire:
         # Before any is there: whatever happens now, no clean point is made of it.
         clone = _remember(fleet, name, clone, entries)
-        merge(fleet, name, wire, [entry for entry in entries if entry.rotates], account)
-        push(fleet, name, wire, entries, account)
+        has = merge(fleet, name, wire, [entry for entry in entries if entry.rotates], account)
+        push(fleet, name, wire, entries, account, has=has)
     _warn_of_sharing(fleet, name, entries, account)
 
 
@@ -117,10 +117,13 @@ def _forget(fleet: Fleet, name: str, request: SyncRequest, account: Account) -> 
         account.notes.append("it has none of them")
         return
     if domain.is_active:
-        login_keeping.pull_back(fleet, name, clone, account)
         known = fleet.config.logins.entries()
+        entries = [known[entry] for entry in gone if entry in known]
         with connect(fleet, name) as wire:
-            wire.remove(path for entry in gone if entry in known for path in known[entry].files)
+            if login_keeping.are_ours(fleet, clone.logins, account):
+                # Allowed still or not: what cannot be brought back is not taken away.
+                merge(fleet, name, wire, [entry for entry in entries if entry.rotates], account)
+            wire.remove(path for entry in entries for path in entry.files)
     else:
         account.notes.append("it is off: their files stay on its disk until it molts")
     names = tuple(entry for entry in clone.logins.names if entry not in gone)

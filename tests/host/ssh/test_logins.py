@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from host.ssh.loggedin import Clone, a_clone
+from host.ssh.loggedin import TOOL, Clone, a_clone
 from moltfleet.adapters.loginfiles import LoginFiles
 from moltfleet.adapters.resources import BootstrapFiles
 from moltfleet.model.logins import KNOWN, LARGEST_FILE, LoginFile
@@ -197,6 +198,26 @@ def test_forgotten_ones_come_back_first_and_are_gone_then(clone):
     assert not (clone.home / FILE).exists()
     clone.molt()
     assert not (clone.home / FILE).exists()
+
+
+def test_what_cannot_be_brought_back_is_not_taken_away(clone):
+    clone.sync()
+    clone.use(clone.home)
+    clone.bootstrap.before = "[ $1 != look ] || exit 3"
+    assert clone.sync(act="forget").error is not None
+    assert clone.use(clone.home).returncode == 0
+
+
+def test_what_a_tool_renews_while_its_clone_is_synced_is_not_overwritten(clone):
+    clone.sync()
+    clone.use(clone.home)
+    renew = shlex.join((sys.executable, "-c", TOOL, str(clone.server)))
+    clone.bootstrap.before = f"[ $1 != put ] || {renew}"
+    assert clone.sync().error is None
+    clone.bootstrap.before = ""
+    assert clone.use(clone.home).returncode == 0
+    assert clone.sync(act="pull").logins.pulled == ("codex",)
+    assert clone.token_at(clone.mine) == clone.server.read_text()
 
 
 MERGER = """\

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fakes import Killed, Process, World, a_world, effects_told_to
+from fakes import Killed, Process, World, a_world, effects_told_to, guestlogins
 from fakes.guestlogins import HOME
+from fakes.guests import FakeGuest
 from fakes.soundness import repair_all, unsound
 from moltfleet.model.domain import CommandResult
 from moltfleet.model.effects import Effect
@@ -22,6 +23,7 @@ from moltfleet.operations import (
     kept,
     listing,
     molt,
+    repair,
     snapshots,
     start,
     stop,
@@ -332,6 +334,81 @@ def test_a_guest_that_answers_nonsense_stops_nothing(way: str) -> None:
     assert "\x1b" not in str(result.logins)
     failed = sync(world)
     assert isinstance(failed.error, GuestFailed)
+
+
+def killed_at(effect: Effect, act: Callable[[Fleet], object], make: Callable[[], World] = synced) -> World:
+    """A world in which an act was killed right after its first such effect."""
+    number = 0
+    for _ in range(2):
+        world, process = make(), Process(kill_at_effect=number)
+        with effects_told_to(process), contextlib.suppress(Killed):
+            act(world.process(process))
+        number = process.effects.index(effect) + 1
+    assert process.is_dead
+    return world
+
+
+def with_a_snapshot() -> World:
+    world = synced()
+    snapshots.create(world.fleet, "crab-1", "noon")
+    return world
+
+
+def test_what_was_renewed_after_a_revert_that_was_cut_off_at_its_end_comes_back() -> None:
+    world = killed_at(Effect.LOGINS_PUSHED, lambda f: snapshots.revert(f, "crab-1", "noon"), with_a_snapshot)
+    renew(world, 3)
+    # The revert is taken back, and the guest's state with it.
+    start.start(world.fleet, ["crab-1"])
+    assert on_host(world) == token(world, 3)
+    assert molt_it(world).outcome == "molted"
+    assert on_host(world) == in_guest(world) == token(world, 3)
+
+
+def test_what_was_renewed_after_a_deletion_that_was_cut_off_comes_back() -> None:
+    world = killed_at(Effect.DELETE_JOURNALLED, lambda fleet: delete.delete(fleet, ["crab-1"]))
+    renew(world, 3)
+    repair.sweep(world.fleet)
+    assert world.hypervisor.find("crab-1") is None
+    assert on_host(world) == token(world, 3)
+
+
+def test_what_a_guest_renews_while_it_is_synced_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = synced()
+    renew(world, 1)
+    put = guestlogins._put
+
+    def renew_and_put(guest: FakeGuest, words: list[str], input: bytes) -> CommandResult:
+        renew(world, 2)
+        return put(guest, words, input)
+
+    monkeypatch.setattr(guestlogins, "_put", renew_and_put)
+    assert sync(world).error is None
+    assert in_guest(world) == token(world, 2)
+    assert sync(world, act="pull").logins.pulled == ("codex",)
+    assert on_host(world) == token(world, 2)
+
+
+@pytest.mark.parametrize("answer", [CommandResult(0, b"1 2 !!\n", b""), CommandResult(1, b"", b"Input/output error")])
+def test_what_cannot_be_brought_back_is_not_taken_away(answer: CommandResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = synced()
+    renew(world, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(guestlogins, "_look", lambda *_: answer)
+        assert isinstance(sync(world, act="forget").error, GuestFailed)
+    assert in_guest(world) == token(world, 1)
+    assert sync(world, act="forget").logins.pulled == ("codex",)
+    assert (on_host(world), in_guest(world)) == (token(world, 1), "")
+
+
+def test_what_is_not_allowed_any_more_is_brought_back_before_it_is_taken_away() -> None:
+    world = synced()
+    renew(world, 1)
+    narrower = world.config.model_copy(update={"logins": world.config.logins.model_copy(update={"allow": ("gh",)})})
+    world.config = narrower
+    world.fleet = world.process()
+    result = sync(world, act="forget")
+    assert (result.error, result.logins.pulled) == (None, ("codex",))
+    assert (on_host(world), in_guest(world)) == (token(world, 1), "")
 
 
 def test_a_revert_pulls_back_first_and_pushes_what_counts_now() -> None:
