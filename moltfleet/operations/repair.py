@@ -152,6 +152,7 @@ def _check_still_clean(fleet: Fleet, name: str, clone: CloneRecord) -> None:
     try:
         layers.check_frozen(fleet, name, clone.clean)
     except WrongState:
+        login_keeping.pull_back(fleet, name, clone, login_keeping.Account())
         fleet.hypervisor.destroy(name)
         molting.roll_back(fleet, name, molting.rescue(fleet, name, clone))
         raise

@@ -11,7 +11,17 @@ from moltfleet.model.errors import MoltfleetError, WrongState
 from moltfleet.model.records import CloneRecord, Phase
 from moltfleet.model.requests import AdmissionRequest, StartRequest
 from moltfleet.model.results import ActResult
-from moltfleet.operations import admission, first_boot, foreign, layers, measuring, pausing, repair, settling
+from moltfleet.operations import (
+    admission,
+    first_boot,
+    foreign,
+    layers,
+    login_keeping,
+    measuring,
+    pausing,
+    repair,
+    settling,
+)
 from moltfleet.operations.clones import clone_names, find_endpoint, get_clone
 from moltfleet.operations.parallel import each
 from moltfleet.operations.ready import Guest, ready
@@ -83,10 +93,13 @@ def start(fleet: Fleet, patterns: Sequence[str], request: StartRequest = _AS_USU
     return each(names, act_and_settle, jobs=1)
 
 
-def start_one(fleet: Fleet, name: str, terms: AdmissionRequest | None = None) -> str:
+def start_one(
+    fleet: Fleet, name: str, terms: AdmissionRequest | None = None, *, account: login_keeping.Account | None = None
+) -> str:
     """Start one clone whose lock the caller holds, and keeps room for; returns "started" or "unchanged".
 
-    With ``terms`` the room is checked again immediately before. Raises: NoRoom.
+    With ``terms`` the room is checked again immediately before; ``account`` is told what became of its logins.
+    Raises: NoRoom.
     """
     domain, clone = get_clone(fleet, name)
     if domain.state is DomainState.PAUSED and clone.paused is not None:
@@ -104,6 +117,11 @@ def start_one(fleet: Fleet, name: str, terms: AdmissionRequest | None = None) ->
         return "unchanged"
     foreign.check_startable(fleet, domain, clone)
     _boot(fleet, name, clone, terms)
+    if clone.logins is not None:
+        # They may have been renewed here while it was off, or there before it went down without being asked.
+        login_keeping.put_back(
+            fleet, name, get_clone(fleet, name)[1], account or login_keeping.Account(), looks_first=True
+        )
     return "started"
 
 

@@ -56,8 +56,8 @@ def _undo_one(fleet: Fleet, name: str, account: login_keeping.Account) -> None:
 
 def _start_again(fleet: Fleet, name: str, account: login_keeping.Account) -> None:
     """Boot it on the layer that it had, with the logins that count now."""
-    start_one(fleet, name)
-    login_keeping.put_back(fleet, name, get_clone(fleet, name)[1], account, looks_first=True)
+    if start_one(fleet, name, account=account) == "unchanged":
+        login_keeping.put_back(fleet, name, get_clone(fleet, name)[1], account, looks_first=True)
 
 
 def _require_shed(fleet: Fleet, name: str, shed: Layer | None) -> Layer:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .conftest import User
+from .loggedin import MARK, Tool, synced
+from .loggedin import tool as tool
 
 # The lab has no KVM, which the doctor says each time.
 _ALWAYS = {"kvm"}
@@ -50,3 +53,22 @@ def test_somebodys_snapshot_is_told_and_left_alone(alice: User, crab: str) -> No
     finally:
         alice.run("molt", crab, "--discard-snapshots", "--yes")
     assert findings(alice) == []
+
+
+def test_a_login_that_two_clones_share_is_told_and_its_command_mends_it(
+    alice: User, crab: str, remove: Callable[[str], str], tool: Tool
+) -> None:
+    prawn = remove("prawn")
+    alice.run("create", "tiny", prawn)
+    synced(tool, crab)
+    assert findings(alice) == []
+    synced(tool, prawn)
+    found = findings(alice)
+    assert [(one["kind"], one["subject"], one["mendable"]) for one in found] == [("shared-login", crab, False)] * 2
+    assert MARK not in str(found)
+    for one, login in zip(found, ("codex", "mytool"), strict=True):
+        command = f"sync-auth {prawn} --forget --only {login}"
+        assert command in one["fix"]
+        alice.run(*command.split())
+    assert findings(alice) == []
+    assert tool.use(crab) == "logged in"

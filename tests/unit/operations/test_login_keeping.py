@@ -359,9 +359,42 @@ def test_what_was_renewed_after_a_revert_that_was_cut_off_at_its_end_comes_back(
     renew(world, 3)
     # The revert is taken back, and the guest's state with it.
     start.start(world.fleet, ["crab-1"])
-    assert on_host(world) == token(world, 3)
-    assert molt_it(world).outcome == "molted"
     assert on_host(world) == in_guest(world) == token(world, 3)
+
+
+def test_what_was_renewed_before_a_molt_found_no_clean_point_any_more_comes_back() -> None:
+    world = killed_at(Effect.LOGINS_PUSHED, lambda fleet: molt.molt(fleet, ["crab-1"], MoltRequest()))
+    renew(world, 3)
+    world.storage.write(world.storage.path_of("crab-1.clean.qcow2"), "by hand", "yes")
+    assert isinstance(molt_it(world).error, WrongState)
+    assert on_host(world) == token(world, 3)
+
+
+def test_a_start_brings_back_what_its_guest_went_down_with() -> None:
+    world = synced()
+    renew(world, 1)
+    stop.stop(world.fleet, ["crab-1"], StopRequest(now=True))
+    assert on_host(world) == token(world, 0)
+    start.start(world.fleet, ["crab-1"])
+    assert on_host(world) == in_guest(world) == token(world, 1)
+
+
+def test_a_start_gives_what_was_renewed_here_while_the_clone_was_off() -> None:
+    world = synced()
+    stop.stop(world.fleet, ["crab-1"], StopRequest())
+    world.host_logins.has(CODEX, token(world, 2))
+    start.start(world.fleet, ["crab-1"])
+    assert in_guest(world) == token(world, 2)
+    assert "secret-" not in frozen_text(world)
+
+
+def test_a_start_goes_on_without_logins_that_cannot_be_given() -> None:
+    world = synced()
+    stop.stop(world.fleet, ["crab-1"], StopRequest())
+    world.hypervisor.behave("crab-1", answers={"logins.sh": CommandResult(1, b"", b"No space left")})
+    (result,) = start.start(world.fleet, ["crab-1"])
+    assert (result.outcome, result.error) == ("started", None)
+    assert world.progress.texts("warn")[-1].startswith("Not all of what 'crab-1' keeps was given to it: ")
 
 
 def test_what_was_renewed_after_a_deletion_that_was_cut_off_comes_back() -> None:
