@@ -45,7 +45,7 @@ def stream(owner: User, apt: str) -> Iterator[str]:
 
 @pytest.mark.full_guest
 def test_full_a_newer_package_arrives_in_the_next_generation_and_clones_do_not_notice(owner: User, stream: str) -> None:
-    owner.shell("stream-1", "echo precious > ~/work && sync")
+    owner.shell("stream-1", "echo precious > ~/work/precious && sync")
     owner.run("stop", "stream-1")
     before = digests(owner.lab, "stream.g1", "stream-1.")
     definition = owner.lab.virsh("dumpxml", "--inactive", "stream-1")
@@ -69,7 +69,7 @@ def test_full_a_running_clone_goes_on_through_an_update(owner: User, stream: str
     owner.lab.repo("bump", PACKAGE)
     owner.run("golden", "update", stream, "--packages")
     assert owner.shell("stream-1", "cat /proc/sys/kernel/random/boot_id") == boot
-    assert owner.shell("stream-1", "cat ~/work /usr/share/moltfleet-lineage/version") == "precious\n1.0"
+    assert owner.shell("stream-1", "cat ~/work/precious /usr/share/moltfleet-lineage/version") == "precious\n1.0"
     assert digests(owner.lab, "stream.g1", "stream.g2", "stream-1.clean") == frozen
 
 
@@ -93,12 +93,14 @@ def test_full_a_move_keeps_the_identity_and_undo_brings_the_work_back(owner: Use
     assert owner.clone("stream-1")["ip"] == address
     assert owner.lab.digest("stream-1.seed.iso") == seed
     assert (
-        owner.shell("stream-1", "cat /usr/share/moltfleet-lineage/version; ls ~/work", check=False).splitlines()[0]
+        owner.shell(
+            "stream-1", "cat /usr/share/moltfleet-lineage/version; ls ~/work/precious", check=False
+        ).splitlines()[0]
         == "1.2"
     )
     print("machine-id", "kept" if after == who else "new")
     owner.run("undo", "stream-1")
-    assert owner.shell("stream-1", "cat ~/work /usr/share/moltfleet-lineage/version") == "precious\n1.0"
+    assert owner.shell("stream-1", "cat ~/work/precious /usr/share/moltfleet-lineage/version") == "precious\n1.0"
     (molted,) = owner.json("molt", "stream-1", "--yes")["results"]
     assert molted["mode"] == "warm"
     assert owner.shell("stream-1", "cat /usr/share/moltfleet-lineage/version") == "1.2"
