@@ -323,6 +323,20 @@ def test_a_sync_that_is_killed_anywhere_loses_no_token() -> None:
     assert killed_at_every_change(lambda f: sync_auth.sync_auth(f, ["crab-1"], SyncRequest()), nothing_is_lost) > 1
 
 
+def test_a_start_that_is_killed_anywhere_loses_no_token() -> None:
+    def cut_and_start(fleet: Fleet) -> None:
+        stop.stop(fleet, ["crab-1"], StopRequest(now=True))
+        start.start(fleet, ["crab-1"])
+
+    def is_there(world: World) -> None:
+        start.start(world.fleet, ["crab-1"])
+        # One that boots already is not waited for.
+        world.clock.sleep(30)
+        nothing_is_lost(world)
+
+    assert killed_at_every_change(cut_and_start, is_there) > 4
+
+
 @pytest.mark.parametrize("way", ["full", "damaged"])
 def test_a_guest_that_answers_nonsense_stops_nothing(way: str) -> None:
     world = synced()
