@@ -69,7 +69,8 @@ class Look:
     """What was seen of one clone. ``samples`` are of its present life, the last one of this moment.
 
     ``work`` says what a command does with it, "" when none does. ``silence`` says why the guest that was asked told
-    nothing, "" when it did, or was not asked. ``full_pool`` names the pool when that is full; ``now`` is of the epoch.
+    nothing, "" when it did, or was not asked; it ``answered`` where it just cannot tell. ``full_pool`` names the pool
+    when that is full; ``now`` is of the epoch.
     """
 
     state: DomainState
@@ -80,6 +81,7 @@ class Look:
     samples: tuple[Sample, ...] = ()
     health: Health | None = None
     silence: str = ""
+    answered: bool = False
     work: str = ""
     full_pool: str = ""
 
@@ -137,6 +139,8 @@ def _judge_silent(
     if not look.silence:
         reason = readings[0].reason if readings else _no_balloon(look)
         return Judgement(Verdict.UNKNOWN, reason, evidence)
+    if look.answered:
+        return Judgement(Verdict.UNKNOWN, look.silence, evidence)
     before = course(look.samples)
     if before:
         last = read_course(before, limits, whose="memory when last told")

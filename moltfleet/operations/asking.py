@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moltfleet.model.errors import MoltfleetError
+from moltfleet.model.errors import MoltfleetError, NotFound
 from moltfleet.operations import measuring
 from moltfleet.operations.clones import find_endpoint
 from moltfleet.operations.deadlines import Deadline
@@ -26,10 +26,11 @@ _ALL_TOGETHER = 6
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a guest said, or in ``silence`` why it said nothing."""
+    """What a guest said, or in ``silence`` why it said nothing; ``answered`` when it was there, but cannot tell."""
 
     health: Health | None
     silence: str = ""
+    answered: bool = False
 
 
 def ask_guests(fleet: Fleet, clones: Mapping[str, CloneRecord]) -> dict[str, Answer]:
@@ -53,6 +54,8 @@ def _ask_one(fleet: Fleet, name: str, clone: CloneRecord, limit_s: float) -> Ans
     try:
         where = find_endpoint(fleet, name, clone)
         return Answer(None, "it has no address yet") if where is None else Answer(ask(fleet, where, limit_s=limit_s))
+    except NotFound as error:
+        return Answer(None, _plain(error), answered=True)
     except MoltfleetError as error:
         return Answer(None, _plain(error))
 

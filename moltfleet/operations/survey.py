@@ -205,6 +205,7 @@ def _judge_one(this: _Pass, name: str, samples: tuple[Sample, ...]) -> CloneSurv
         samples=samples,
         health=answer.health,
         silence=answer.silence,
+        answered=answer.answered,
         work=_work(this, name, clone),
         full_pool=this.full_pool,
     )

@@ -24,11 +24,11 @@ from .conftest import LONGEST_S, TINY_CONFIG, User
 KILLED = Path(__file__).with_name("killed.py")
 KILLED_NIGHT = Path(__file__).with_name("killed_night.py")
 NAMES = ("dusk", "dawn")
-# A clean tiny guest has a third of its 192 MiB in use, and with the file (its /dev/shm holds 79) three quarters.
+# A clean tiny guest has a fifth of its memory in use, and with the file (its /dev/shm holds half of it) three fifths.
 POLICY = """
 [policy]
-leaking_percent = 55
-critical_percent = 60
+leaking_percent = 45
+critical_percent = 50
 cooldown_minutes = 0
 guest_seconds = 2
 [nightly]

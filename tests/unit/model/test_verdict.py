@@ -145,6 +145,9 @@ class TestAGuestThatTellsNothing:
         # A guest without a balloon driver, or before its boot, says nothing by that.
         never = replace(full, balloon=None)
         assert word(vitals=never, samples=samples([None]), silence=SILENT) is Verdict.UNKNOWN
+        # One that answered, and has no health check, is not beyond answering.
+        found = judge(look(vitals=full, samples=samples([None]), silence="no health check", answered=True), LIMITS)
+        assert (found.verdict, found.reason) == (Verdict.UNKNOWN, "no health check")
         # One that merely caches tells its memory, and answers.
         assert word(vitals=vitals(resident=Size.of_gib(16))) is Verdict.OK
 
