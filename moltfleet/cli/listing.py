@@ -21,7 +21,6 @@ def list_command(invocation: Invocation) -> None:
     what a clone has written itself. MOLT tells how it would molt: warm (RAM and disk are restored), cold
     (it boots), stale (warm until something changed; cold now) or none (it has no clean point yet).
     """
-    from moltfleet.cli.nightly_document import last_night_document, last_night_text
     from moltfleet.operations.listing import list_clones
     from moltfleet.operations.nights import last_night
 
@@ -29,8 +28,16 @@ def list_command(invocation: Invocation) -> None:
     if not views:
         invocation.progress.say("There are no clones.")
     night = last_night(invocation.fleet)
-    invocation.show(clones_document(views, last_night_document(night)), clones_table(views))
-    if night is not None and not invocation.json:
+    # Of a thousand clones each takes its time, so only what is shown is made.
+    if invocation.json:
+        from moltfleet.cli.nightly_document import last_night_document
+
+        invocation.show(clones_document(views, last_night_document(night)), "")
+        return
+    invocation.show({}, clones_table(views))
+    if night is not None:
+        from moltfleet.cli.nightly_document import last_night_text
+
         invocation.progress.say(last_night_text(night))
 
 

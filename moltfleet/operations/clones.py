@@ -78,3 +78,12 @@ def find_host(fleet: Fleet, name: str, record: CloneRecord) -> str | None:
     if attachment.address is not None:
         return attachment.address
     return next(iter(fleet.hypervisor.addresses(name)), None)
+
+
+def clones_of(fleet: Fleet, golden: str) -> tuple[str, ...]:
+    """Names of all clones that stand on any generation of a golden."""
+    names = []
+    for domain in fleet.hypervisor.domains():
+        if domain.is_clone and getattr(domain.record, "golden", None) == golden:
+            names.append(domain.name)
+    return tuple(sorted(names))

@@ -40,12 +40,3 @@ def delete(fleet: Fleet, patterns: Sequence[str]) -> tuple[ActResult, ...]:
         return ActResult(name, "deleted", "; ".join(account.notes), seconds=fleet.clock.monotonic() - started)
 
     return each(clone_names(fleet, patterns), act, jobs=fleet.config.jobs)
-
-
-def clones_of(fleet: Fleet, golden: str) -> tuple[str, ...]:
-    """Names of all clones that stand on any generation of a golden."""
-    names = []
-    for domain in fleet.hypervisor.domains():
-        if domain.is_clone and getattr(domain.record, "golden", None) == golden:
-            names.append(domain.name)
-    return tuple(sorted(names))

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import InUse
 from moltfleet.operations import removing, repair
-from moltfleet.operations.clones import get_any_golden
-from moltfleet.operations.delete import clones_of
+from moltfleet.operations.clones import clones_of, get_any_golden
 
 if TYPE_CHECKING:
     from moltfleet.operations.fleet import Fleet

@@ -12,8 +12,7 @@ from moltfleet.model.errors import WrongState
 from moltfleet.model.records import CloneRecord, GoldenRecord, Phase
 from moltfleet.model.results import CloneView, GoldenView
 from moltfleet.model.size import Size
-from moltfleet.operations.clones import get_any_golden
-from moltfleet.operations.delete import clones_of
+from moltfleet.operations.clones import clones_of, get_any_golden
 from moltfleet.operations.hold import holding_now
 
 if TYPE_CHECKING:
