@@ -147,13 +147,17 @@ def forecast(samples: Sequence[Sample], *, thresholds: Thresholds = FROZEN) -> F
 
 
 def settled(recent: Sequence[Forecast]) -> Forecast:
-    """Return the last of some consecutive assessments, or the middle one of the last three when they differ."""
+    """Return the last of some consecutive assessments, or the middle one of the last three when they differ.
+
+    Those that could not tell yet have no say: memory that is full by now is not made harmless by a lack of samples.
+    """
     if not recent:
         return NOTHING
     last = recent[-1]
     if last.verdict is Verdict.UNKNOWN:
         return last
-    ranked = sorted(recent[-REMEMBERED:], key=lambda one: _URGENCY[one.verdict])
+    told = [one for one in recent[-REMEMBERED:] if one.verdict is not Verdict.UNKNOWN]
+    ranked = sorted(told, key=lambda one: _URGENCY[one.verdict])
     middle = ranked[len(ranked) // 2]
     return last if middle.verdict is last.verdict else middle
 

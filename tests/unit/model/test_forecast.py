@@ -167,6 +167,7 @@ def said(verdict: Verdict) -> Forecast:
         ("ok leaking critical", "leaking"),
         ("leaking", "leaking"),
         ("leaking leaking unknown", "unknown"),
+        ("unknown unknown critical", "critical"),
     ],
 )
 def test_one_odd_assessment_changes_nothing(words: str, result: str) -> None:
