@@ -168,11 +168,11 @@ def test_libvirtd_is_restarted_in_the_middle(keeper: User) -> None:
 def test_a_guest_that_hangs_and_a_qemu_that_is_killed(keeper: User) -> None:
     """A processor that stands still answers nobody; a QEMU killed from outside leaves a clone that is down."""
     keeper.shell("dusk", "sync")
-    keeper.lab.run("sh", "-c", "kill -STOP $(pgrep -f 'guest=dusk,') && kill -KILL $(pgrep -f 'guest=dawn,')")
+    keeper.lab.run("sh", "-c", "kill -STOP $(pgrep -f '[g]uest=dusk,') && kill -KILL $(pgrep -f '[g]uest=dawn,')")
     night = keeper.json("nightly", "--yes")
     found = by_clone(night)
     assert (found["dawn"]["act"], found["dawn"]["state"]) == ("start", "done")
-    keeper.lab.run("sh", "-c", "kill -CONT $(pgrep -f 'guest=dusk,') || true")
+    keeper.lab.run("sh", "-c", "kill -CONT $(pgrep -f '[g]uest=dusk,') || true")
     assert keeper.json("nightly", "--yes")["outcome"] == "ok"
     soundness.check(keeper.lab)
 

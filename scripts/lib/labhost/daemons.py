@@ -15,7 +15,7 @@ from labhost.errors import LabError
 SOCKET = "/run/libvirt/libvirt-sock"
 PID_FILE = Path("/run/libvirtd.pid")
 STOP_TIMEOUT_S = 20.0
-ANSWER_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 90.0
 
 
 def start_libvirt() -> None:
