@@ -49,6 +49,24 @@ def test_a_hanging_call_does_not_keep_the_next_one_waiting(bare_gate: Gate) -> N
     release.set()
 
 
+def test_after_a_call_that_hangs_the_next_one_has_a_connection_of_its_own(bare_gate: Gate) -> None:
+    """On the one that a hung QEMU keeps, libvirt lets later calls wait behind it."""
+    release = threading.Event()
+    used: list[Any] = []
+
+    def hang(connection: Any) -> None:
+        used.append(connection)
+        release.wait(30)
+
+    assert bare_gate.call("ask", lambda c: c) is bare_gate.call("ask", lambda c: c)
+    with pytest.raises(DeadlinePassed):
+        bare_gate.call("sleep", hang, timeout_s=0.05)
+    after = bare_gate.call("ask", lambda c: c)
+    assert after is not used[0] and after.isAlive()
+    assert bare_gate.call("ask", lambda c: c) is after
+    release.set()
+
+
 def test_a_connection_that_does_not_open_ends_at_the_deadline(host_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(gate_module, "open_connection", lambda _: release.wait(30))
