@@ -169,10 +169,12 @@ def test_a_guest_that_hangs_and_a_qemu_that_is_killed(keeper: User) -> None:
     """A processor that stands still answers nobody; a QEMU killed from outside leaves a clone that is down."""
     keeper.shell("dusk", "sync")
     keeper.lab.run("sh", "-c", "kill -STOP $(pgrep -f '[g]uest=dusk,') && kill -KILL $(pgrep -f '[g]uest=dawn,')")
-    night = keeper.json("nightly", "--yes")
+    try:
+        night = keeper.json("nightly", "--yes")
+    finally:
+        keeper.lab.run("sh", "-c", "kill -CONT $(pgrep -f '[g]uest=dusk,') || true")
     found = by_clone(night)
     assert (found["dawn"]["act"], found["dawn"]["state"]) == ("start", "done")
-    keeper.lab.run("sh", "-c", "kill -CONT $(pgrep -f '[g]uest=dusk,') || true")
     assert keeper.json("nightly", "--yes")["outcome"] == "ok"
     soundness.check(keeper.lab)
 
