@@ -6,7 +6,6 @@ memory makes them that, and a molt takes it away.
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 import time
@@ -186,7 +185,7 @@ def replace_shell(user: User, name: str, line: str) -> None:
         "cat >/bin/garbage && chmod 755 /bin/garbage && echo /bin/garbage >>/etc/shells && "
         "sed -i 's,^\\(agent:.*:\\)[^:]*$,\\1/bin/garbage,' /etc/passwd && sync"
     )
-    argv = user.argv("ssh", name, "--", "sudo", "sh", "-c", shlex.quote(script))
+    argv = user.argv("ssh", name, "--", "sudo", "sh", "-c", script)
     subprocess.run(argv, input=shell, capture_output=True, text=True, timeout=LONGEST_S, check=True)
 
 
