@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +26,7 @@ Trial = Callable[[str], ModuleType]
 def trial(monkeypatch: pytest.MonkeyPatch) -> Trial:
     """Import one of the modules as the guest's Python would."""
     monkeypatch.syspath_prepend(str(TRIALS))
-    for name in ("ground", "leaking", "plain_agents", "forecasting", "proofs", "density", "simulated_agent"):
+    for name in ("ground", "holding", "leaking", "plain_agents", "forecasting", "proofs", "density", "simulated_agent"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module
 
@@ -160,6 +161,36 @@ def test_where_the_watchdog_was_quicker_than_the_limit_it_is_tried_again(
     monkeypatch.setattr(proofs, "run", lambda command, env: next(answers))
     proofs.limit()
     assert told(capsys)["passed"] is True
+
+
+def test_what_was_held_at_its_limit_until_the_watchdog_ended_it_proves_the_limit_too(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    proofs, holding = trial("proofs"), trial("holding")
+    scope = tmp_path / "moltfleet_proof-7-ab.scope"
+    scope.mkdir()
+
+    def held(command: object, env: object) -> object:
+        (scope / "memory.events").write_text("low 0\nhigh 3\nmax 12\noom 0\noom_kill 0\n")
+        time.sleep(4 * holding.OFTEN_S)
+        return hog(said="")
+
+    monkeypatch.setattr(proofs, "is_contained", lambda: True)
+    monkeypatch.setattr(proofs, "Holding", lambda: holding.Holding(tmp_path))
+    monkeypatch.setattr(proofs, "run", held)
+    proofs.limit()
+    answer = told(capsys)
+    assert (answer["passed"], answer["happened"]) == (
+        True,
+        "it was held at its limit until it was ended (exit status 137)",
+    )
+
+
+@pytest.mark.parametrize("text", ["max 0\n", "", "max\n", "max many\n"])
+def test_what_was_never_at_its_limit_was_not_held(trial: Trial, tmp_path: Path, text: str) -> None:
+    (tmp_path / "memory.events").write_text(text)
+    assert trial("holding").count_held(tmp_path / "memory.events") == 0
+    assert trial("holding").count_held(tmp_path / "nothing") == 0
 
 
 def test_what_is_to_reach_the_limit_takes_all_of_it_and_is_deaf(trial: Trial) -> None:
