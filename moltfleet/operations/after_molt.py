@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
 from moltfleet.model.errors import DeadlinePassed, GuestFailed, MoltfleetError
@@ -42,9 +43,8 @@ def wake(fleet: Fleet, name: str, clone: CloneRecord, nonce: str) -> None:
 def _run(fleet: Fleet, target: Target, nonce: str, boot_id: str | None) -> ScriptAnswer:
     name, early = target.domain, 0.0
     for attempt in range(_ATTEMPTS):
-        seed = secrets.token_hex(64)
-        line = f"{fleet.clock.now() + early:.6f} {nonce} {boot_id or '-'} {seed}\n"
-        result = run_script(fleet, target, "after-molt.sh", input=line.encode(), timeout_s=timeouts(fleet).login)
+        given = partial(_instructions, fleet, nonce, boot_id, early)
+        result = run_script(fleet, target, "after-molt.sh", input=given, timeout_s=timeouts(fleet).login)
         answer = parse_answer(result)
         _check_identity(name, answer, boot="ok" if boot_id else "unchecked")
         # The script reads the clock back as its last act, so what it is late by is at most this difference.
@@ -61,6 +61,11 @@ def _run(fleet: Fleet, target: Target, nonce: str, boot_id: str | None) -> Scrip
     if not answer.ok or not answer.reseeded:
         raise GuestFailed(f"After-molt script failed in {name!r}", details=answer.error or result.text[:2000])
     return answer
+
+
+def _instructions(fleet: Fleet, nonce: str, boot_id: str | None, early: float) -> bytes:
+    """What the script reads: the time that it will be, what proves who it is, and randomness."""
+    return f"{fleet.clock.now() + early:.6f} {nonce} {boot_id or '-'} {secrets.token_hex(64)}\n".encode()
 
 
 def _lateness(fleet: Fleet, name: str, *, longest: float) -> tuple[float, float]:

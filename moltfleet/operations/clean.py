@@ -132,7 +132,9 @@ def _take_cold(fleet: Fleet, name: str, clone: CloneRecord, *, is_awake: bool) -
 def _quiet(fleet: Fleet, name: str, clone: CloneRecord, nonce: str) -> str:
     """Leave the nonce, drop caches, trim; returns the guest's boot id."""
     target = Target(name, find_endpoint(fleet, name, clone))
-    result = run_script(fleet, target, "before-save.sh", input=f"{nonce}\n".encode(), timeout_s=timeouts(fleet).login)
+    result = run_script(
+        fleet, target, "before-save.sh", input=lambda: f"{nonce}\n".encode(), timeout_s=timeouts(fleet).login
+    )
     answer = parse_answer(result)
     if not answer.ok or not answer.boot_id:
         raise GuestFailed(f"Guest {name!r} could not be prepared for its clean point", details=answer.error)

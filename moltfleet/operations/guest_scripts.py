@@ -14,36 +14,43 @@ from moltfleet.model.errors import DeadlinePassed, GuestFailed, MoltfleetError, 
 from moltfleet.model.names import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from moltfleet.model.domain import CommandResult, Endpoint
     from moltfleet.operations.fleet import Fleet
 
 _LARGEST_ANSWER = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
-    """A guest, and its login for when the agent is silent."""
+    """A guest, and its login for when the agent is silent; nobody waits twice for one that ``is_mute``."""
 
     domain: str
     endpoint: Endpoint | None
+    is_mute: bool = False
 
 
-def run_script(fleet: Fleet, target: Target, script: str, *, input: bytes, timeout_s: float) -> CommandResult:
-    """Run ``bootstrap/SCRIPT`` in the guest with ``input`` on its standard input.
+def run_script(
+    fleet: Fleet, target: Target, script: str, *, input: Callable[[], bytes], timeout_s: float
+) -> CommandResult:
+    """Run ``bootstrap/SCRIPT`` in the guest with ``input`` on its standard input, made when it is sent.
 
     The text goes along, so that it is always this program's version. Raises: GuestUnreachable, DeadlinePassed.
     """
     text = fleet.bootstrap.read(script).decode()
-    try:
-        return fleet.hypervisor.agent_run(
-            target.domain, ("/bin/sh", "-c", text), input=input, timeout_s=timeout_s, limit=_LARGEST_ANSWER
-        )
-    except (ToolFailed, DeadlinePassed):
-        if target.endpoint is None:
-            raise
+    if target.endpoint is None or not target.is_mute:
+        try:
+            return fleet.hypervisor.agent_run(
+                target.domain, ("/bin/sh", "-c", text), input=input(), timeout_s=timeout_s, limit=_LARGEST_ANSWER
+            )
+        except (ToolFailed, DeadlinePassed):
+            if target.endpoint is None:
+                raise
+            target.is_mute = True
     with fleet.guests.login(target.endpoint, timeout_s=timeout_s) as session:
         command = f"sudo -n sh -c {shlex.quote(text)}"
-        return session.run(command, input=input, timeout_s=timeout_s, limit=_LARGEST_ANSWER)
+        return session.run(command, input=input(), timeout_s=timeout_s, limit=_LARGEST_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)

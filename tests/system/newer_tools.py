@@ -25,8 +25,11 @@ class NewerUser(User):
     pid_file: str = f"/tmp/moltfleet-newer-{os.getpid()}.pid"
 
     def argv(self, *arguments: str) -> list[str]:
-        """The whole command line; its process can be found, and killed, by its number."""
-        script = f'echo $$ > {self.pid_file}; PYTHONPATH={self.site} exec "$@"'
+        """The whole command line; its process can be found, and killed, by its number.
+
+        From a directory without a moltfleet in it, which Python would take before any other.
+        """
+        script = f'echo $$ > {self.pid_file}; cd /; PYTHONPATH={self.site} exec "$@"'
         program = (sys.executable, "-m", "moltfleet", *self.settings, *arguments)
         return self.lab.argv(("sh", "-c", script, "-", *program), user=self.name)
 

@@ -18,6 +18,10 @@ from moltfleet.model.errors import DeadlinePassed, GuestUnreachable
 # libvirt itself stops at 10 MiB; nothing that we ask for is near this.
 _LARGEST_REPLY = 1 << 20
 _POLL_S = (0.005, 0.01, 0.02, 0.04)
+# An agent that runs is connected 0.1 s after a restore. One that is not there is waited for as long as this, or as this
+# share of the time that its program may take.
+_LEAST_PATIENCE_S = 2.0
+_PATIENCE_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ def run(domain: Any, request: ExecRequest) -> CommandResult:
     arguments: dict[str, Any] = {"path": request.argv[0], "arg": list(request.argv[1:]), "capture-output": True}
     if request.input:
         arguments["input-data"] = base64.b64encode(request.input).decode()
-    answer = _ask_until_connected(domain, {"execute": "guest-exec", "arguments": arguments}, deadline)
+    patience = time.monotonic() + max(_LEAST_PATIENCE_S, request.timeout_s / _PATIENCE_SHARE)
+    answer = _ask_until_connected(domain, {"execute": "guest-exec", "arguments": arguments}, min(deadline, patience))
     pid = answer.get("pid") if isinstance(answer, dict) else None
     if not isinstance(pid, int):
         raise GuestUnreachable("Guest agent started no process")

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from fakes import Killed, Process, World, a_world, effects_told_to
-from moltfleet.model.domain import VirtType
+from fakes.hypervisor import FakeHypervisor
+from moltfleet.model.domain import CommandResult, VirtType
 from moltfleet.model.effects import Effect
-from moltfleet.model.errors import ExitCode, InvalidInput, NoSpace, NotFound, ToolFailed
+from moltfleet.model.errors import ExitCode, GuestUnreachable, InvalidInput, NoSpace, NotFound, ToolFailed
 from moltfleet.model.records import Verb
 from moltfleet.model.requests import MoltRequest, StopRequest
 from moltfleet.model.results import MoltResult
@@ -384,3 +385,18 @@ def test_a_clone_that_goes_while_others_are_counted_does_not_keep_them_from_thei
     monkeypatch.setattr(molt, "clone_names", lambda fleet, patterns: ("crab-1", "crab-2", "gone"))
     results = molt.molt(world.fleet, ["*"], MoltRequest(cold=True))
     assert [result.outcome for result in results] == ["molted", "molted", "failed"]
+
+
+def test_a_silent_agent_is_waited_for_once_and_the_time_is_told_when_it_is_sent(
+    clone: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[str] = []
+
+    def says_nothing(self: FakeHypervisor, name: str, *_: object, **__: object) -> CommandResult:
+        waits.append(name)
+        self.clock.sleep(15)
+        raise GuestUnreachable("no agent is connected")
+
+    monkeypatch.setattr(FakeHypervisor, "agent_run", says_nothing)
+    result = molt_one(clone)
+    assert (result.error, result.mode, waits) == (None, "warm", ["crab-1"])
