@@ -31,6 +31,7 @@ exec env PYTHONPATH={SITE} PYTHONDONTWRITEBYTECODE=1 python3 -m moltfleet "$@"
 @pytest.fixture(scope="module")
 def host(labs: Labs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainHost]:
     lab = labs.start("timers")
+    lab.repo("add", "cron")
     host = PlainHost.boot(lab, tmp_path_factory.mktemp("guest"), IMAGE, memory_mib=768)
     host.settle_in(tmp_path_factory.mktemp("site"), "")
     host.root(

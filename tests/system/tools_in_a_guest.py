@@ -186,7 +186,8 @@ def test_proofs_fail_when_the_watchdog_is_masked_and_a_wrapper_is_gone(owner: Us
     failed = {name for name, proof in proofs.items() if not proof["passed"]}
     assert failed == {"installed", "watchdog", "agents", "leak"}, proofs
     assert proofs["agents"]["happened"].startswith("codex: /")
-    assert "not by the watchdog" in proofs["leak"]["happened"]
+    # Without it the kernel slows the leak down at its limit, and on a slow machine does not come to an end of it.
+    assert proofs["leak"]["happened"].startswith(("not by the watchdog", "not done after")), proofs["leak"]
     root(owner, "systemctl unmask --runtime moltfleet-watchdog")
     owner.run("tools", "install", CLONE)
     assert works(owner)
