@@ -187,7 +187,8 @@ def test_proofs_fail_when_the_watchdog_is_masked_and_a_wrapper_is_gone(owner: Us
     assert failed == {"installed", "watchdog", "agents", "leak"}, proofs
     assert proofs["agents"]["happened"].startswith("codex: /")
     # Without it the kernel slows the leak down at its limit, and on a slow machine does not come to an end of it.
-    assert proofs["leak"]["happened"].startswith(("not by the watchdog", "not done after")), proofs["leak"]
+    happened = proofs["leak"]["happened"]
+    assert "not by the watchdog" in happened or "not done after" in happened
     root(owner, "systemctl unmask --runtime moltfleet-watchdog")
     owner.run("tools", "install", CLONE)
     assert works(owner)
