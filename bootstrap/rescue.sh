@@ -68,11 +68,12 @@ unpushed() {
 repository() (
     enter "$1" || { fields trouble "$1" 'git does not take it for a repository' && return; }
     head=$(head_commit) branch=$(quiet_git symbolic-ref --quiet HEAD) kind=work staged=0 unstaged=0 new=0
-    commits=$(unpushed --count) || commits=0
+    commits=$(unpushed --count) || { commits=0 && [ -z "$head" ]; } || fields trouble "$1" 'git cannot list its commits'
     stashes=$(quiet_git rev-list --walk-reflogs --count refs/stash) || stashes=0
     if is_bare; then
         kind=bare
     else
+        quiet_git status --porcelain --ignore-submodules=all >/dev/null || fields trouble "$1" 'git cannot compare its files'
         difference --diff-filter=u --cached --quiet || staged=1
         difference --quiet || unstaged=1
         ! quiet_git ls-files --others --exclude-standard | grep -q '[^/]$' || new=1
@@ -82,12 +83,15 @@ repository() (
     fields repository "$1" "$kind" "$head" "$branch" "$commits" "$stashes" "$staged" "$unstaged" "$new" "$remote"
 )
 
-repositories() { for found; do repository "${found%/.git}"; done; }
+# A guest without memory may kill any of this.
+told() { repository "$1" || fields trouble "$1" 'git could not be asked about it'; }
+
+repositories() { for found; do told "${found%/.git}"; done; }
 
 bare_repositories() {
     for found; do
         found=${found%/HEAD}
-        [ ! -d "$found/objects" ] || [ ! -d "$found/refs" ] || repository "$found"
+        [ ! -d "$found/objects" ] || [ ! -d "$found/refs" ] || told "$found"
     done
 }
 

@@ -119,7 +119,7 @@ def test_a_full_disk_in_the_guest_is_no_hindrance(owner: User, trout: str) -> No
 
 def test_a_guest_that_floods_keeps_its_layer(owner: User, trout: str) -> None:
     owner.shell(trout, WORK)
-    root(owner, f'printf "{LIAR}" >/usr/local/bin/git && chmod 755 /usr/local/bin/git')
+    root(owner, f'printf "{LIAR}" >/usr/bin/git')
     hasty = owner.write("hasty.toml", f"{FULL_CONFIG}[rescue]\nseconds = 15\n")
     result = molted(owner, "--config", hasty)
     assert result["rescue"]["outcome"] in ("partly", "unreachable")
