@@ -136,11 +136,11 @@ def _judge_silent(
     look: Look, limits: forecast.Thresholds, readings: Sequence[Reading], evidence: tuple[str, ...]
 ) -> Judgement:
     """Judge a guest of which nothing is known now: by what it told last, and by what its QEMU takes."""
-    if not look.silence:
+    if not look.silence or look.answered:
+        # What is in use now may well be known, where too few samples tell what becomes of it.
+        used, total = (readings[0].used, readings[0].total) if readings else (None, None)
         reason = readings[0].reason if readings else _no_balloon(look)
-        return Judgement(Verdict.UNKNOWN, reason, evidence)
-    if look.answered:
-        return Judgement(Verdict.UNKNOWN, look.silence, evidence)
+        return Judgement(Verdict.UNKNOWN, look.silence or reason, evidence, used, total)
     before = course(look.samples)
     if before:
         last = read_course(before, limits, whose="memory when last told")

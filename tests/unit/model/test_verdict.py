@@ -131,6 +131,12 @@ class TestAGuestThatTellsNothing:
         assert judge(look(vitals=vitals(balloon=None), samples=()), LIMITS).reason == "its balloon tells nothing yet"
         assert judge(look(vitals=None, samples=()), LIMITS).reason == "libvirt did not tell in time"
 
+    def test_what_is_in_use_is_told_where_too_few_samples_tell_more(self) -> None:
+        few = samples([8.0] * 2)
+        found = judge(look(samples=few), LIMITS)
+        assert (found.verdict, found.reason) == (Verdict.UNKNOWN, "too few samples (2)")
+        assert (found.used, found.total) == (few[-1].used, few[-1].total)
+
     def test_is_critical_when_it_leaked_as_long_as_it_told_anything(self) -> None:
         leaked: list[float | None] = [*rising(0.1), None, None]
         found = judge(look(vitals=self.stale, samples=samples(leaked), silence=SILENT), LIMITS)
