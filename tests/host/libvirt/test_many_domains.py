@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 import tracemalloc
@@ -144,9 +145,8 @@ def test_the_whole_command_takes_its_second_with_start_and_driver(
     ours = [str(Path(sys.executable).parent / "moltfleet"), "-c", f"test://{host}", "-q", "list"]
     peer = ["virsh", "-q", "-c", f"test://{host}", "list", "--all"]
     costs = [(many.measure(ours).processor_s, many.measure(peer).processor_s) for _ in range(7)]
-    # The least of each: the others were disturbed by what else the machine does.
-    least, least_peer = (min(seconds) for seconds in zip(*costs, strict=True))
-    assert least <= _TIMES_VIRSH * least_peer, costs
+    # Of pairs, one right after the other: what else the machine does makes both slow.
+    assert statistics.median(own / peer for own, peer in costs) <= _TIMES_VIRSH, costs
 
 
 def test_measuring_a_thousand_running_domains_takes_less_than_a_second(thousand: Host, gate: Gate) -> None:
