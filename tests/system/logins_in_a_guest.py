@@ -34,12 +34,13 @@ def test_fifty_molts_end_logged_in_and_leave_no_token_behind(alice: User, crab: 
         result = molted(tool, crab, *(("--cold",) if number % 25 == 24 else ()))
         assert result["logins"]["pulled"] == ["codex"], result
         assert tool.on_host() == tool.number
-    assert tool.use(crab) == "logged in"
+    # As they arrive: the tool writes its file anew with the modes that it likes.
     assert alice.shell(crab, f"stat -c '%a %U' ~/{FILE} ~/.codex ~/.mytool/*").splitlines() == [
         "600 agent",
         "700 agent",
         "600 agent",
     ]
+    assert tool.use(crab) == "logged in"
     alice.shell(crab, "sync")
     clean, above = own_layers(alice, crab)
     # The layer that is worked on does hold it, so the search would find it elsewhere.
