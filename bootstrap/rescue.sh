@@ -14,7 +14,7 @@
 # RESCUE_LARGEST is in bytes: what is larger stays, and is named on standard error.
 set -u
 # No locks, no questions, no network, not even for what a partial clone lacks.
-LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_NO_LAZY_FETCH=1 GIT_ALLOW_PROTOCOL='' GIT_PAGER=cat
+LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_NO_LAZY_FETCH=1 GIT_PAGER=cat GIT_ALLOW_PROTOCOL=
 GIT_NO_REPLACE_OBJECTS=1
 export LC_ALL GIT_OPTIONAL_LOCKS GIT_TERMINAL_PROMPT GIT_NO_LAZY_FETCH GIT_ALLOW_PROTOCOL GIT_PAGER
 export GIT_NO_REPLACE_OBJECTS
@@ -66,14 +66,16 @@ unpushed() {
 }
 
 repository() (
-    enter "$1" || { fields trouble "$1" 'git does not take it for a repository' && return; }
+    enter "$1" || { fields trouble "$1" "git does not take it for a repository" && return; }
     head=$(head_commit) branch=$(quiet_git symbolic-ref --quiet HEAD) kind=work staged=0 unstaged=0 new=0
-    commits=$(unpushed --count) || { commits=0 && [ -z "$head" ]; } || fields trouble "$1" 'git cannot list its commits'
-    stashes=$(quiet_git rev-list --walk-reflogs --count refs/stash) || stashes=0
+    commits=$(unpushed --count) || { commits=0 && [ -z "$head" ]; } || fields trouble "$1" "git cannot list its commits"
+    stashes=$(quiet_git rev-list --walk-reflogs --count refs/stash) ||
+        { stashes=0 && ! quiet_git rev-parse --quiet --verify refs/stash >/dev/null; } ||
+        fields trouble "$1" "git cannot list its stashes"
     if is_bare; then
         kind=bare
     else
-        quiet_git status --porcelain --ignore-submodules=all >/dev/null || fields trouble "$1" 'git cannot compare its files'
+        quiet_git status --porcelain --ignore-submodules=all >/dev/null || fields trouble "$1" "git cannot compare its files"
         difference --diff-filter=u --cached --quiet || staged=1
         difference --quiet || unstaged=1
         ! quiet_git ls-files --others --exclude-standard | grep -q '[^/]$' || new=1
@@ -84,7 +86,7 @@ repository() (
 )
 
 # A guest without memory may kill any of this.
-told() { repository "$1" || fields trouble "$1" 'git could not be asked about it'; }
+told() { repository "$1" || fields trouble "$1" "git could not be asked about it"; }
 
 repositories() { for found; do told "${found%/.git}"; done; }
 
@@ -97,7 +99,7 @@ bare_repositories() {
 
 look_for_repositories() {
     [ -n "$(find -H "$1" -xdev -mindepth 1 2>/dev/null | head -c 1)" ] || return 0
-    command -v git >/dev/null || { fields trouble "$1" 'there is no git in the guest' && return; }
+    command -v git >/dev/null || { fields trouble "$1" "there is no git in the guest" && return; }
     # shellcheck disable=SC2016 # the dollars are those shells'; this text itself holds what find would fill in
     find -H "$1" -xdev -maxdepth 8 -name node_modules -prune -o \
         -name .git -prune -exec sh -c 'exec sh -c "$RESCUE" rescue repositories "$@"' sh {} + -o \
@@ -158,7 +160,7 @@ tips() {
         awk '!NF { listed = 1; next }
             !listed { known[$1] = 1; next }
             ($2 in known) && $3 !~ /^refs\/(remotes\/|stash$)/ { print $1, $3 }'
-    head=$(head_commit) || head=''
+    head=$(head_commit) || head=
     case "$known" in *"${head:-none}"*) printf '%s HEAD\n%s refs/rescue/HEAD\n' "$head" "$head" ;; esac
     quiet_git rev-list --walk-reflogs --max-count=100 refs/stash | awk '{ print $1, "refs/rescue/stash/" NR - 1 }'
 }

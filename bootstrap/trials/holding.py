@@ -7,6 +7,8 @@ from pathlib import Path
 from ground import NAME
 
 OFTEN_S = 0.05
+# run-limited names its scopes after the program, and knows letters and digits only.
+SCOPES = f"{NAME.replace('-', '_')}-*.scope"
 
 
 class Holding:
@@ -29,8 +31,7 @@ class Holding:
         self._thread.join()
 
     def _look(self) -> None:
-        # systemd's units are called after the program, with a dash where its name has none.
-        pattern = f"{NAME.replace('-', '_')}-*.scope/memory.events"
+        pattern = f"{SCOPES}/memory.events"
         while not self.seen and not self._over.wait(OFTEN_S):
             self.seen = any(count_held(path) for path in self._slice.glob(pattern))
 

@@ -94,7 +94,12 @@ def test_a_word_that_is_none_is_refused(bootstrap: Path, programs: Path, home: P
         assert (done.returncode != 0, done.stdout) == (True, b"")
 
 
-COMMIT = 'git -C "$0" init -q && git -C "$0" -c user.name=a -c user.email=a@b commit -q --allow-empty -m begun'
+# A repository with a commit and what git takes for a stash.
+COMMIT = """
+git init -q "$0" && cd "$0"
+git -c user.name=a -c user.email=a@b commit -q --allow-empty -m begun
+git update-ref refs/stash HEAD
+"""
 
 
 @pytest.mark.parametrize(
@@ -103,16 +108,15 @@ COMMIT = 'git -C "$0" init -q && git -C "$0" -c user.name=a -c user.email=a@b co
         ("kill -KILL $PPID", "git could not be asked about it"),
         ("exit 128", "git does not take it for a repository"),
         ('case "$*" in *rev-list*) exit 128 ;; esac; exec /usr/bin/git "$@"', "git cannot list its commits"),
+        ('case "$*" in *walk-reflogs*) exit 128 ;; esac; exec /usr/bin/git "$@"', "git cannot list its stashes"),
         ('case "$*" in *status*) exit 128 ;; esac; exec /usr/bin/git "$@"', "git cannot compare its files"),
     ],
 )
 def test_a_repository_that_git_fails_in_is_told_as_trouble(
     bootstrap: Path, programs: Path, home: Path, git: str, trouble: str
 ) -> None:
-    if "busybox" in str((programs / "sh").readlink()):
-        (programs / "env").symlink_to("/bin/busybox")
     repository = home / "work/repos/app"
-    subprocess.run(["sh", "-c", COMMIT, str(repository)], check=True)
+    subprocess.run(["sh", "-ec", COMMIT, str(repository)], check=True)
     (programs / "git").write_text(f"#!/bin/sh\n{git}\n")
     (programs / "git").chmod(0o755)
     told = run(bootstrap, programs, home, "look", "r:~/work/repos").stdout.decode().split("\0")

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from moltguest.scope.supervise import unit_name
 
 pytestmark = pytest.mark.allow("subprocess")
 
@@ -184,6 +187,10 @@ def test_what_was_held_at_its_limit_until_the_watchdog_ended_it_proves_the_limit
         True,
         "it was held at its limit until it was ended (exit status 137)",
     )
+
+
+def test_the_scopes_that_are_looked_for_are_those_that_run_limited_makes(trial: Trial) -> None:
+    assert fnmatch(unit_name(trial("ground").NAME), trial("holding").SCOPES)
 
 
 @pytest.mark.parametrize("text", ["max 0\n", "", "max\n", "max many\n"])
